@@ -1,0 +1,35 @@
+// Every timer of the translator, with its source.
+#pragma once
+
+#include <chrono>
+
+#include "netstack/base/time.h"
+
+namespace cordon {
+
+/// TCP with no end in sight: RFC 5382 REQ-5 asks for at least 2 h 4 min; the keep-alive below finds
+/// the dead ones, this only bounds what even the kernel has forgotten.
+inline constexpr Duration kTcpEstablishedIdle = std::chrono::hours(24);
+/// Keep-alive probing of the host side (RFC 9293 section 3.8.4: not below two hours).
+inline constexpr Duration kTcpKeepAlive = std::chrono::seconds(7200);
+/// A dial that nobody answers: past the guest's own six SYN retries.
+inline constexpr Duration kTcpDial = std::chrono::seconds(130);
+/// Half-closed or otherwise transitory (RFC 5382 REQ-5, RFC 7857).
+inline constexpr Duration kTcpTransitory = std::chrono::seconds(240);
+/// An inbound connection whose guest does not answer (RFC 5382 REQ-4).
+inline constexpr Duration kInboundSyn = std::chrono::seconds(6);
+/// UDP (RFC 4787 REQ-5: five minutes recommended, well-known ports may be shorter).
+inline constexpr Duration kUdpIdle = std::chrono::seconds(300);
+inline constexpr Duration kUdpWellKnownIdle = std::chrono::seconds(120);
+/// A DNS query that no upstream answered, all retries included.
+inline constexpr Duration kDnsQuery = std::chrono::seconds(10);
+/// The next upstream is asked after this long.
+inline constexpr Duration kDnsFailover = std::chrono::milliseconds(1500);
+/// ICMP echo (RFC 5508 REQ-2).
+inline constexpr Duration kEchoIdle = std::chrono::seconds(60);
+/// Reassembly (RFC 1122 section 3.3.2, RFC 8200 section 4.5).
+inline constexpr Duration kReassemblyTimeout = std::chrono::seconds(60);
+/// A flow whose host address went away is given this long for the address to return (DHCP renewals).
+inline constexpr Duration kLostAddressGrace = std::chrono::seconds(5);
+
+}  // namespace cordon

@@ -1,0 +1,27 @@
+// The question that the policy answers: one flow, at its first packet.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "netstack/address/classes.h"
+#include "netstack/address/ip_address.h"
+
+namespace cordon {
+
+enum class Protocol : std::uint8_t { kTcp, kUdp, kIcmp };
+enum class Direction : std::uint8_t { kOutbound, kInbound };
+
+/// "tcp", "udp", "icmp".
+[[nodiscard]] std::string_view protocol_name(Protocol protocol);
+
+struct Request {
+  Direction direction = Direction::kOutbound;
+  Protocol protocol = Protocol::kTcp;
+  Endpoint guest;    // as the guest's packet says
+  Endpoint dialled;  // what the host would dial, or the remote client of an inbound flow
+  AddressClass address_class = AddressClass::kReserved;  // of `dialled`
+  bool is_host_door = false;  // the guest dialled the host door's address
+};
+
+}  // namespace cordon
