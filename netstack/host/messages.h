@@ -1,0 +1,71 @@
+// The control channel between translator and supervisor: a SOCK_SEQPACKET pair, one message a packet,
+// fixed layout, machine byte order (both ends are the same program). The supervisor reads them as
+// hostile: size, kind and every enumerator are checked before use.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "netstack/base/bytes.h"
+#include "netstack/seams/events.h"
+
+namespace cordon {
+
+enum class MessageKind : std::uint32_t {
+  // translator to supervisor
+  kDenied = 1,
+  kFlow = 2,
+  kNotice = 3,
+  // supervisor to translator
+  kDenialTold = 101,  // the process was looked up and the line written: refuse the guest now
+  kUpstreams = 102,   // the host's resolv.conf changed
+};
+
+struct WireEndpoint {
+  std::array<std::uint8_t, 16> octets{};
+  std::uint8_t is_v6 = 0;
+  std::uint8_t reserved = 0;
+  std::uint16_t port = 0;
+};
+
+inline constexpr std::size_t kMaxUpstreams = 8;
+inline constexpr std::uint32_t kNoRule = 0xffffffff;
+inline constexpr std::uint8_t kStillOpen = 0xff;
+
+struct Message {
+  MessageKind kind = MessageKind::kNotice;
+  std::uint32_t id = 0;
+  WireEndpoint guest;
+  WireEndpoint dialled;
+  std::uint8_t direction = 0;
+  std::uint8_t protocol = 0;
+  std::uint8_t address_class = 0;
+  std::uint8_t is_host_door = 0;
+  std::uint8_t action = 0;
+  std::uint8_t reason = 0;
+  std::uint8_t flow_end = kStillOpen;
+  std::uint8_t notice = 0;
+  std::uint32_t rule = kNoRule;
+  std::int32_t code = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  std::uint32_t upstream_count = 0;
+  std::array<WireEndpoint, kMaxUpstreams> upstreams{};
+};
+
+[[nodiscard]] Message encode_denial(const Denial& denial);
+[[nodiscard]] Message encode_flow(const FlowReport& report);
+[[nodiscard]] Message encode_notice(Notice notice, int code);
+
+[[nodiscard]] WireEndpoint encode_endpoint(const Endpoint& endpoint);
+[[nodiscard]] Endpoint decode_endpoint(const WireEndpoint& endpoint);
+
+/// A message read from the channel; nullopt where its size or kind is wrong.
+[[nodiscard]] std::optional<Message> decode_message(Bytes packet);
+/// nullopt where an enumerator is out of range.
+[[nodiscard]] std::optional<Denial> decode_denial(const Message& message);
+[[nodiscard]] std::optional<FlowReport> decode_flow(const Message& message);
+[[nodiscard]] std::optional<Notice> decode_notice(const Message& message);
+
+}  // namespace cordon
