@@ -1,5 +1,5 @@
-// Why a frame of the guest, or a datagram towards it, went no further. One counter a reason; never a
-// log line a frame.
+// Why a frame of the guest, or a datagram towards it, went no further. One counter a reason; never
+// a log line a frame.
 #pragma once
 
 #include <array>
@@ -11,11 +11,11 @@ namespace cordon {
 
 enum class Drop : std::uint8_t {
   // The frame and its headers.
-  kTruncated,           // shorter than its headers claim
-  kBadEtherType,        // neither IPv4, IPv6 nor ARP; 802.3 length frames and VLAN tags too
-  kNotForUs,            // another station's MAC address
+  kTruncated,     // shorter than its headers claim
+  kBadEtherType,  // neither IPv4, IPv6 nor ARP; 802.3 length frames and VLAN tags too
+  kNotForUs,      // another station's MAC address
   kBadIpVersion,
-  kBadHeaderLength,     // IHL, data offset or extension header length that cannot be
+  kBadHeaderLength,  // IHL, data offset or extension header length that cannot be
   kBadTotalLength,
   kBadIpChecksum,
   kSourceRoute,         // RFC 7126 LSRR/SSRR, RFC 5095 routing header type 0
@@ -26,34 +26,34 @@ enum class Drop : std::uint8_t {
   kForeignMac,          // not the MAC address that was given to the guest
   kBadTransportChecksum,
   kBadTransportLength,
-  kBadTcpFlags,         // SYN with FIN or RST, no flags at all
+  kBadTcpFlags,  // SYN with FIN or RST, no flags at all
   kBadTcpOptions,
-  kBadPort,             // port 0
-  kUnknownTransport,    // SCTP, GRE, ESP, AH, IGMP and the rest: never leaves
-  kUnknownIcmp,         // an ICMP message that we have no answer to
-  kMulticast,           // to a multicast or broadcast address
+  kBadPort,           // port 0
+  kUnknownTransport,  // SCTP, GRE, ESP, AH, IGMP and the rest: never leaves
+  kUnknownIcmp,       // an ICMP message that we have no answer to
+  kMulticast,         // to a multicast or broadcast address
   // Fragments (RFC 791, 5722, 6980, 7112, 8200).
-  kFragmentHeld,        // not lost: waits for the others
+  kFragmentHeld,  // not lost: waits for the others
   kFragmentOverlap,
-  kFragmentBad,         // length no multiple of 8, sum past 65,535, empty, headers not in the first
+  kFragmentBad,  // length no multiple of 8, sum past 65,535, empty, headers not in the first
   kFragmentTimeout,
   kFragmentNoRoom,
   // Neighbours.
   kBadArp,
   kBadNdp,
   // Flows and limits.
-  kDenied,              // by policy
-  kTcpNotSyn,           // a TCP segment that the steering should have kept inside
+  kDenied,     // by policy
+  kTcpNotSyn,  // a TCP segment that the steering should have kept inside
   kFlowLimit,
   kHalfOpenLimit,
-  kDestinationRate,     // too many new flows to one address in a second
-  kIcmpRate,            // an ICMP error or reset that the rate limit held back
-  kNoHostResource,      // descriptors, ports or memory of the host ran out; the guest tries again
+  kDestinationRate,  // too many new flows to one address in a second
+  kIcmpRate,         // an ICMP error or reset that the rate limit held back
+  kNoHostResource,   // descriptors, ports or memory of the host ran out; the guest tries again
   // Towards the guest.
   kTapFull,
-  kUnknownPeer,         // a datagram from somebody whom the guest has not addressed
-  kHostError,           // the host could not send it
-  kTooBig,              // larger than a frame can hold
+  kUnknownPeer,  // a datagram from somebody whom the guest has not addressed
+  kHostError,    // the host could not send it
+  kTooBig,       // larger than a frame can hold
   kCount,
 };
 

@@ -1,5 +1,5 @@
-// Big-endian field types for wire formats: octet arrays underneath, so alignment is 1 and no cast over
-// a buffer is ever needed. Conversion is explicit both ways.
+// Big-endian field types for wire formats: octet arrays underneath, so alignment is 1 and no cast
+// over a buffer is ever needed. Conversion is explicit both ways.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
-// ICMP (RFC 792, 1122 section 3.2.2, 1191) and ICMPv6 (RFC 4443): echo, and the errors that we send to
-// the guest. An error's length is the length of what is written, never a length that a packet claimed.
+// ICMP (RFC 792, 1122 section 3.2.2, 1191) and ICMPv6 (RFC 4443): echo, and the errors that we send
+// to the guest. An error's length is the length of what is written, never a length that a packet
+// claimed.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,12 @@ struct EchoMessage {
   Bytes data;
 };
 
-/// An echo request or reply; kUnknownIcmp for everything else (errors, redirects, timestamps and mask
-/// requests of a guest have no place to go). Checksums are verified unless trusted.
+/// An echo request or reply; kUnknownIcmp for everything else (errors, redirects, timestamps and
+/// mask requests of a guest have no place to go). Checksums are verified unless trusted.
 [[nodiscard]] Parsed<EchoMessage> parse_echo(const IpPacket& packet, bool is_checksum_trusted);
 
-/// Writes an echo message behind an IP header of `family`; octets written, 0 where it does not fit.
+/// Writes an IP packet with an echo message, checksums included; octets written, 0 where it does
+/// not fit. `ip.protocol` is not read. `message.data` may lie in `out`.
 [[nodiscard]] std::size_t write_echo(MutableBytes out, const IpHeaderFields& ip,
                                      const EchoMessage& message);
 
@@ -48,8 +50,10 @@ struct IcmpErrorFields {
 /// Writes a whole IP packet with the error, quoting as much of `offending` (a packet from its IP
 /// header on) as RFC 1812 section 4.3.2.3 (576 octets in all) and RFC 4443 section 2.4 (1,280) let.
 /// Octets written; 0 where an error must not be sent at all: in reply to an ICMP error, a
-/// non-first fragment, a multicast or broadcast destination, or a source that is no single host (RFC 1122
-/// section 3.2.2, RFC 4443 section 2.4 e).
+/// non-first fragment, a multicast or broadcast destination, or a source that is no single host
+/// (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e; kTooBig about an IPv6 multicast packet is sent,
+/// as e.3 says). `offending` may be anything: what is not an IP packet of `destination`'s family
+/// has no error.
 [[nodiscard]] std::size_t write_icmp_error(MutableBytes out, const IcmpErrorFields& fields,
                                            Bytes offending);
 

@@ -52,7 +52,8 @@ struct IpPacket {
   Bytes payload;  // the transport header and what follows; for a fragment its share
 };
 
-/// Fragments are views of their share; the IPv4 header checksum is always verified.
+/// Fragments are views of their share; the IPv4 header checksum is always verified. A multicast,
+/// broadcast or loopback source is kBadSource; the unspecified one passes, for DAD and DHCP use it.
 [[nodiscard]] Parsed<IpPacket> parse_ipv4(Bytes bytes);
 [[nodiscard]] Parsed<IpPacket> parse_ipv6(Bytes bytes);
 
@@ -72,8 +73,9 @@ struct IpHeaderFields {
   return family == Family::kIpv4 ? kIpv4HeaderSize : kIpv6HeaderSize;
 }
 
-/// Writes an IPv4 or IPv6 header for `payload_size` octets to the front of `out`, checksum included.
-/// False, and nothing written, where it does not fit or the packet would pass 65,535 octets.
+/// Writes an IPv4 or IPv6 header for `payload_size` octets to the front of `out`, checksum
+/// included. False, and nothing written, where the header does not fit, the addresses are of two
+/// families, or the packet would pass 65,535 octets. The payload itself may lie anywhere.
 [[nodiscard]] bool write_ip_header(MutableBytes out, const IpHeaderFields& fields,
                                    std::size_t payload_size);
 

@@ -1,5 +1,5 @@
-// TCP headers and options (RFC 9293 section 3.1, RFC 7323, RFC 2018), as far as a handshake needs them:
-// the streams themselves are the kernel's.
+// TCP headers and options (RFC 9293 section 3.1, RFC 7323, RFC 2018), as far as a handshake needs
+// them: the streams themselves are the kernel's.
 #pragma once
 
 #include <cstdint>
@@ -52,12 +52,14 @@ struct TcpSegment {
   Bytes payload;
 };
 
-/// `is_checksum_trusted`: the kernel left the checksum undone (virtio NEEDS_CSUM) or vouches for it.
-/// Refuses SYN+FIN, SYN+RST and a segment without any flag (kBadTcpFlags), and port 0 (kBadPort).
+/// `is_checksum_trusted`: the kernel left the checksum undone (virtio NEEDS_CSUM) or vouches for
+/// it. Refuses SYN+FIN, SYN+RST and a segment without any flag (kBadTcpFlags), port 0 (kBadPort),
+/// and a packet that is still a fragment (kBadTransportLength).
 [[nodiscard]] Parsed<TcpSegment> parse_tcp(const IpPacket& packet, bool is_checksum_trusted);
 
-/// An option of length 0 or 1, or one that passes the end, ends the walk: what came before it counts
-/// (that is what Linux does). Never fails: a SYN with broken options is a SYN without them.
+/// An option of length 0 or 1, or one that passes the end, ends the walk: what came before it
+/// counts (that is what Linux does). A known kind of a wrong length is passed over, an MSS of 0
+/// says nothing. Never fails: a SYN with broken options is a SYN without them.
 [[nodiscard]] SynOptions parse_syn_options(Bytes options);
 
 inline constexpr std::size_t kTcpHeaderSize = 20;  // without options
@@ -72,8 +74,8 @@ struct TcpHeaderFields {
   std::uint16_t window = 0;
 };
 
-/// Writes a segment without payload, checksum included (addresses from `ip`); the octets written, 0
-/// where `out` is too small. `options` only on a SYN.
+/// Writes an IP packet with a segment without payload, checksums included; the octets written, 0
+/// where `out` is too small. `ip.protocol` is not read. `options` only on a SYN; may be null.
 [[nodiscard]] std::size_t write_tcp(MutableBytes out, const IpHeaderFields& ip,
                                     const TcpHeaderFields& fields, const SynOptions* options);
 

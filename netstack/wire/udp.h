@@ -23,9 +23,10 @@ struct UdpDatagram {
   Bytes payload;
 };
 
-/// Checksum 0 is accepted over IPv4 and refused over IPv6. Octets behind the UDP length are cut off.
-/// `is_gso`: the packet is a train of datagrams (virtio UDP_L4) whose header length the kernel set for
-/// the whole; the IP payload's length decides. `is_checksum_trusted` as in parse_tcp().
+/// Checksum 0 is accepted over IPv4 and refused over IPv6. Octets behind the UDP length are cut
+/// off. `is_gso`: the packet is a train of datagrams (virtio UDP_L4) whose header length the kernel
+/// set for the whole; the IP payload's length decides. `is_checksum_trusted` as in parse_tcp().
+/// Destination port 0 is kBadPort; a packet that is still a fragment is kBadTransportLength.
 [[nodiscard]] Parsed<UdpDatagram> parse_udp(const IpPacket& packet, bool is_checksum_trusted,
                                             bool is_gso = false);
 
