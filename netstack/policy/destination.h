@@ -1,11 +1,14 @@
-// Destination strings: how a rule says where a flow may go. The same on the command line and in files.
+// Destination strings: how a rule says where a flow may go. The same on the command line and in
+// files.
 //
 //   10.1.2.0/24:5432   [2001:db8::/48]:443   192.0.2.7     an address or prefix; no port means all
 //   198.51.100.7:5000-5010                                a range of ports
 //   @public   @lan:443   @vpn                             a class of addresses
 //   udp/198.51.100.7:123   icmp/@public   tcp/@lan        another protocol; none given: any for an
-//                                                         address or class without a port, tcp with one
-//   host:5432                                             the host door: that port of the host's loopback
+//                                                         address or class without a port, tcp with
+//                                                         one
+//   host:5432                                             the host door: that port of the host's
+//   loopback
 //
 // Names are not understood here; a string that looks like one is refused with words that say so.
 // Anything malformed is refused: a rule never means more than it says.
@@ -35,8 +38,8 @@ struct PortRange {
 struct Destination {
   enum class Kind : std::uint8_t { kPrefix, kClass, kHostDoor };
   Kind kind = Kind::kPrefix;
-  std::optional<Protocol> protocol;  // nullopt: every protocol
-  Prefix prefix;                     // kPrefix
+  std::optional<Protocol> protocol;                    // nullopt: every protocol
+  Prefix prefix;                                       // kPrefix
   AddressClass address_class = AddressClass::kPublic;  // kClass
   PortRange ports;
 

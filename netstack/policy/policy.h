@@ -1,13 +1,21 @@
 // The outbound policy: rules, and the one evaluator that enforcement, `explain` and tests share.
 //
-// Precedence: floor > deny > allow > default. The order in which rules were given never matters, and a
-// more specific allow never beats a deny. Every class but public is a floor class: neither the default
-// nor an `@public` rule grants it; only a rule that names the class, the address (or a prefix that
-// holds it), or the host door. The floor has one exception that nothing opens: 0.0.0.0/8, :: and the
-// host's own addresses are granted by no CIDR rule, only by `@self`.
+// Precedence: floor > deny > allow > default. The order in which rules were given never matters,
+// and a more specific allow never beats a deny. Every class but public is a floor class: neither
+// the default nor an `@public` rule grants it; only a rule that names the class, the address (or a
+// prefix that holds it), or the host door. The floor has one exception that nothing opens:
+// 0.0.0.0/8, :: and the host's own addresses are granted by no CIDR rule, only by `@self`.
 //
-// A Policy is an immutable snapshot. evaluate() is pure, allocates nothing, and gives the same answer
-// for the same request.
+// Beyond the floor, three things are narrower than a prefix that holds them: the metadata addresses
+// are granted by `@metadata` or a rule for the one address, multicast by `@multicast` alone, and
+// the host door by `host:PORT` rules alone, which in turn match nothing else.
+//
+// An address that carries an IPv4 address in it (address/classes.h) is denied by a rule that denies
+// either; it is allowed only by a rule for itself. Inbound flows pass unless a deny rule without a
+// port holds the client: who may connect at all is decided by where the published port is bound.
+//
+// A Policy is an immutable snapshot. evaluate() is pure, allocates nothing, and gives the same
+// answer for the same request.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +28,7 @@
 #include "netstack/base/result.h"
 #include "netstack/policy/destination.h"
 #include "netstack/policy/request.h"
+#include "netstack/policy/rule_index.h"
 
 namespace cordon {
 
@@ -45,13 +54,14 @@ enum class Reason : std::uint8_t {
 struct Verdict {
   Action action = Action::kDeny;
   Reason reason = Reason::kDefault;
-  std::optional<std::uint32_t> rule;  // index into Policy::rules()
+  std::optional<std::uint32_t>
+      rule;  // kRule: the first that decided, an index into Policy::rules()
 };
 
 class Policy;
 
-/// An endpoint that the policy allows to be dialled. Only Policy makes one, and no host socket can be
-/// dialled without one, so that an unjudged connect does not compile.
+/// An endpoint that the policy allows to be dialled. Only Policy makes one, and no host socket can
+/// be dialled without one, so that an unjudged connect does not compile.
 class AllowedDestination {
  public:
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
@@ -88,8 +98,8 @@ class Policy {
   /// resolv.conf or --dns, never from the guest, and are exempt from the floor.
   [[nodiscard]] static AllowedDestination upstream(const Endpoint& endpoint, Protocol protocol);
 
-  /// Whether a name can lead anywhere: the default allows public, or a rule names a class. Where not,
-  /// the resolver answers NXDOMAIN and asks nobody.
+  /// Whether a name can lead anywhere: the default allows public, or a rule names a class. Where
+  /// not, the resolver answers NXDOMAIN and asks nobody.
   [[nodiscard]] bool may_resolve_names() const;
 
   [[nodiscard]] std::span<const Rule> rules() const { return input_.rules; }
@@ -102,6 +112,7 @@ class Policy {
 
  private:
   PolicyInput input_;
+  RuleIndex index_;
 };
 
 }  // namespace cordon
