@@ -1,9 +1,10 @@
-// ARP (RFC 826, 5227) and Neighbour Discovery (RFC 4861, 4862) on the guest's link, answered for the
-// addresses that are ours: gateway, resolver, host door. Every other station is behind the gateway, so
-// nothing else ever answers. Pure: frame in, frame out, no cache. The guest's MAC is known beforehand.
+// ARP (RFC 826, 5227) and Neighbour Discovery (RFC 4861, 4862) on the guest's link, answered for
+// the addresses that are ours: gateway, resolver, host door. Every other station is behind the
+// gateway, so nothing else ever answers. Pure: frame in, frame out, no cache. The guest's MAC is
+// known beforehand.
 //
-// Not done: proxying, redirects, router advertisements (the guest's network is set up by the sandbox;
-// a VM's comes with DHCP and RA).
+// Not done: proxying, redirects, router advertisements (the guest's network is set up by the
+// sandbox; a VM's comes with DHCP and RA).
 #pragma once
 
 #include <span>
@@ -22,13 +23,14 @@ struct LinkAddresses {
 };
 
 /// The ARP reply to the request in `arp` (the Ethernet payload), written as a whole frame to `out`;
-/// its size. kBadArp for what is no request for an address of ours, among it probes for the guest's own
-/// address (RFC 5227), gratuitous ARP that claims ours, and malformed packets.
+/// its size. kBadArp for what is no request for an address of ours, among it probes for the guest's
+/// own address (RFC 5227), gratuitous ARP that claims ours, and malformed packets.
 [[nodiscard]] Parsed<std::size_t> answer_arp(const LinkAddresses& link, Bytes arp,
                                              MutableBytes out);
 
 /// The neighbour advertisement for a solicitation in `packet` (ICMPv6 type 135 with hop limit 255),
-/// written as a whole frame to `out`; its size. Router solicitations and everything else of NDP: kBadNdp.
+/// written as a whole frame to `out`; its size. Router solicitations and everything else of NDP:
+/// kBadNdp.
 [[nodiscard]] Parsed<std::size_t> answer_ndp(const LinkAddresses& link, const IpPacket& packet,
                                              MutableBytes out);
 
