@@ -1,0 +1,140 @@
+#include "netstack/host/messages.h"
+
+#include <cstring>
+#include <type_traits>
+
+namespace cordon {
+namespace {
+
+static_assert(std::is_trivially_copyable_v<Message>);
+
+bool is_known(MessageKind kind) {
+  switch (kind) {
+    case MessageKind::kDenied:
+    case MessageKind::kFlow:
+    case MessageKind::kNotice:
+    case MessageKind::kDenialTold:
+    case MessageKind::kUpstreams:
+      return true;
+  }
+  return false;
+}
+
+template <class Enum>
+bool fits(std::uint8_t value, Enum last) {
+  return value <= static_cast<std::uint8_t>(last);
+}
+
+void put_request(Message& message, const Request& request) {
+  message.guest = encode_endpoint(request.guest);
+  message.dialled = encode_endpoint(request.dialled);
+  message.direction = static_cast<std::uint8_t>(request.direction);
+  message.protocol = static_cast<std::uint8_t>(request.protocol);
+  message.address_class = static_cast<std::uint8_t>(request.address_class);
+  message.is_host_door = request.is_host_door ? 1 : 0;
+}
+
+std::optional<Request> take_request(const Message& message) {
+  if (message.guest.is_v6 > 1 || message.dialled.is_v6 > 1 || message.is_host_door > 1 ||
+      !fits(message.direction, Direction::kInbound) || !fits(message.protocol, Protocol::kIcmp) ||
+      !fits(message.address_class, AddressClass::kPublic)) {
+    return std::nullopt;
+  }
+  return Request{.direction = static_cast<Direction>(message.direction),
+                 .protocol = static_cast<Protocol>(message.protocol),
+                 .guest = decode_endpoint(message.guest),
+                 .dialled = decode_endpoint(message.dialled),
+                 .address_class = static_cast<AddressClass>(message.address_class),
+                 .is_host_door = message.is_host_door == 1};
+}
+
+}  // namespace
+
+WireEndpoint encode_endpoint(const Endpoint& endpoint) {
+  WireEndpoint wire;
+  const Bytes octets = endpoint.address.octets();
+  std::memcpy(wire.octets.data(), octets.data(), octets.size());
+  wire.is_v6 = endpoint.address.is_v6() ? 1 : 0;
+  wire.port = endpoint.port;
+  return wire;
+}
+
+Endpoint decode_endpoint(const WireEndpoint& endpoint) {
+  const std::size_t size = endpoint.is_v6 != 0 ? 16 : 4;
+  return Endpoint{IpAddress::from_octets(Bytes(endpoint.octets).first(size)), endpoint.port};
+}
+
+Message encode_denial(const Denial& denial) {
+  Message message;
+  message.kind = MessageKind::kDenied;
+  message.id = denial.id;
+  put_request(message, denial.request);
+  message.action = static_cast<std::uint8_t>(denial.verdict.action);
+  message.reason = static_cast<std::uint8_t>(denial.verdict.reason);
+  message.rule = denial.verdict.rule.value_or(kNoRule);
+  return message;
+}
+
+Message encode_flow(const FlowReport& report) {
+  Message message;
+  message.kind = MessageKind::kFlow;
+  message.id = report.id;
+  put_request(message, report.request);
+  message.flow_end = report.end ? static_cast<std::uint8_t>(*report.end) : kStillOpen;
+  message.bytes_up = report.bytes_up;
+  message.bytes_down = report.bytes_down;
+  return message;
+}
+
+Message encode_notice(Notice notice, int code) {
+  Message message;
+  message.kind = MessageKind::kNotice;
+  message.notice = static_cast<std::uint8_t>(notice);
+  message.code = code;
+  return message;
+}
+
+std::optional<Message> decode_message(Bytes packet) {
+  if (packet.size() != sizeof(Message)) return std::nullopt;
+  Message message;
+  std::memcpy(&message, packet.data(), sizeof(message));
+  if (!is_known(message.kind) || message.upstream_count > kMaxUpstreams) return std::nullopt;
+  return message;
+}
+
+std::optional<Denial> decode_denial(const Message& message) {
+  const auto request = take_request(message);
+  if (message.kind != MessageKind::kDenied || !request || !fits(message.action, Action::kDeny) ||
+      !fits(message.reason, Reason::kScope)) {
+    return std::nullopt;
+  }
+  Denial denial{.id = message.id, .request = *request};
+  denial.verdict.action = static_cast<Action>(message.action);
+  denial.verdict.reason = static_cast<Reason>(message.reason);
+  if (message.rule != kNoRule) denial.verdict.rule = message.rule;
+  return denial;
+}
+
+std::optional<FlowReport> decode_flow(const Message& message) {
+  const auto request = take_request(message);
+  if (message.kind != MessageKind::kFlow || !request) return std::nullopt;
+  FlowReport report{.id = message.id,
+                    .request = *request,
+                    .end = std::nullopt,
+                    .bytes_up = message.bytes_up,
+                    .bytes_down = message.bytes_down};
+  if (message.flow_end != kStillOpen) {
+    if (!fits(message.flow_end, FlowEnd::kRevoked)) return std::nullopt;
+    report.end = static_cast<FlowEnd>(message.flow_end);
+  }
+  return report;
+}
+
+std::optional<Notice> decode_notice(const Message& message) {
+  if (message.kind != MessageKind::kNotice || !fits(message.notice, Notice::kUpstreamSilent)) {
+    return std::nullopt;
+  }
+  return static_cast<Notice>(message.notice);
+}
+
+}  // namespace cordon
