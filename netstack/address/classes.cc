@@ -235,18 +235,19 @@ void add_inner(Unwrapped& out, std::uint8_t a, std::uint8_t b, std::uint8_t c, s
 }
 
 // 64:ff9b:1::/48 may be cut by its operator into any prefix of RFC 6052, and the address does not
-// say which: the bits behind the embedded address are zero, which leaves at most two readings.
+// say which: every reading whose suffix and u octet are zero counts. A reading of 0.0.0.0/8 is the
+// zeros of another one, and no translator would send there; it counts only where there is no other.
 void unwrap_local_nat64(Bytes o, Unwrapped& out) {
-  const bool has_u_octet = o[8] == 0;
-  if (!is_zero(o.subspan(12))) {
-    add_inner(out, o[12], o[13], o[14], o[15]);
-    const bool fits_64 = has_u_octet && is_zero(o.subspan(13)) && !is_zero(o.subspan(9, 3));
-    if (fits_64) add_inner(out, o[9], o[10], o[11], o[12]);
-    return;
+  const auto add_reading = [&](std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) {
+    if (a != 0) add_inner(out, a, b, c, d);
+  };
+  if (!is_zero(o.subspan(12))) add_reading(o[12], o[13], o[14], o[15]);
+  if (o[8] == 0 && is_zero(o.subspan(13))) {
+    add_reading(o[9], o[10], o[11], o[12]);
+    if (o[12] == 0) add_reading(o[7], o[9], o[10], o[11]);
+    if (o[12] == 0 && o[11] == 0) add_reading(o[6], o[7], o[9], o[10]);
   }
-  if (!has_u_octet) return;
-  if (o[11] == 0) add_inner(out, o[6], o[7], o[9], o[10]);
-  add_inner(out, o[7], o[9], o[10], o[11]);
+  if (out.count == 0) add_inner(out, o[12], o[13], o[14], o[15]);
 }
 
 }  // namespace

@@ -4,10 +4,12 @@
 // Worst first (the order of the enumerators); where an address wraps another one (IPv4-mapped,
 // NAT64, 6to4, Teredo, ISATAP), the worse of the two counts.
 //
-// Sources: RFC 6890 and the IANA IPv4/IPv6 special-purpose address registries; RFC 4291, 6052, 8215,
-// 3056, 4380, 5214 for what is unwrapped; the clouds' documentation for the metadata addresses.
+// Sources: RFC 6890 and the IANA IPv4/IPv6 special-purpose address registries; RFC 4291, 6052,
+// 8215, 3056, 4380, 5214 for what is unwrapped; the clouds' documentation for the metadata
+// addresses.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -45,8 +47,8 @@ struct RouteFacts {
     kUnreachable,  // no route, or a blackhole, unreachable or prohibit route
   };
   Type type = Type::kUnreachable;
-  bool is_on_link = false;   // no gateway: a neighbour on one of the host's links
-  bool is_tunnel = false;    // leaves by a tun, wireguard or ppp device
+  bool is_on_link = false;         // no gateway: a neighbour on one of the host's links
+  bool is_tunnel = false;          // leaves by a tun, wireguard or ppp device
   std::uint8_t prefix_length = 0;  // of the route that matched
 };
 
@@ -56,8 +58,8 @@ struct ClassOverride {
   AddressClass address_class = AddressClass::kLan;
 };
 
-/// Why an override may not be: self, metadata, loopback and multicast never move; only reserved may be
-/// declared public. nullopt where it is allowed.
+/// Why an override may not be: self, metadata, loopback and multicast never move; only reserved may
+/// be declared public. nullopt where it is allowed.
 [[nodiscard]] std::optional<std::string_view> refuse_override(const ClassOverride& candidate);
 
 /// The class of `address`. `overrides`: the longest matching prefix decides.
@@ -68,10 +70,10 @@ struct ClassOverride {
 [[nodiscard]] AddressClass registry_class(const IpAddress& address);
 
 /// The IPv4 address inside an IPv6 one that carries one (RFC 4291, 6052, 8215, 3056, 4380, 5214).
-/// A Teredo address carries two, its server and its client; the worse class of both counts in
-/// classify(), so both are returned.
+/// A Teredo address carries two, its server and its client, and one of 64:ff9b:1::/48 may be read
+/// in up to three ways; the worst class of all counts in classify(), so all are returned.
 struct Unwrapped {
-  std::array<IpAddress, 2> inner{};
+  std::array<IpAddress, 3> inner{};
   std::size_t count = 0;
 };
 [[nodiscard]] Unwrapped unwrap(const IpAddress& address);

@@ -99,7 +99,9 @@ std::string why_no_v6(std::string_view address) {
   std::size_t colons = 0;
   for (const char character : address) colons += character == ':' ? 1 : 0;
   const std::size_t last = address.rfind(':');
-  if (IpAddress::parse(address.substr(0, last)) && colons > 1) {
+  const bool has_port =
+      !address.substr(last + 1).empty() && consists_of(address.substr(last + 1), "0123456789-");
+  if (has_port && colons > 1 && IpAddress::parse(address.substr(0, last))) {
     return fmt::format("an IPv6 address with a port is written in brackets: [{}]:{}",
                        address.substr(0, last), address.substr(last + 1));
   }
@@ -110,6 +112,9 @@ std::string why_no_address(std::string_view address) {
   if (address.empty()) return "an address is missing";
   if (address.find(':') != std::string_view::npos && !looks_like_a_name(address)) {
     return why_no_v6(address);
+  }
+  if (consists_of(address, "0123456789.-") && address.find('-') != std::string_view::npos) {
+    return "a range of addresses is written as prefixes, as in 10.1.2.0/24";
   }
   if (looks_like_a_name(address)) {
     return fmt::format("{} is a name; names are not supported yet: write the address",

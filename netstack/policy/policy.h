@@ -84,7 +84,7 @@ struct PolicyInput {
 class Policy {
  public:
   /// Everything denied.
-  Policy() = default;
+  Policy() { input_.default_action = DefaultAction::kDeny; }
   /// Indexes the rules. Overrides were checked by refuse_override().
   explicit Policy(PolicyInput input);
 
