@@ -109,7 +109,9 @@ TEST(Namespaces, TheInnerNamespaceCannotRaiseTheLimitOfTheOuterOne) {
     if (inner == 0) {
       char octet = 0;
       close(gate[1]);
-      const bool is_inside = unshare(CLONE_NEWUSER) == 0 && read(gate[0], &octet, 1) == 0;
+      const bool is_inside = unshare(CLONE_NEWUSER) == 0 &&
+                             write_file("/proc/self/uid_map", "0 0 1") &&
+                             read(gate[0], &octet, 1) == 0;
       write_file("/proc/sys/user/max_user_namespaces", "100");
       _exit(is_inside && unshare(CLONE_NEWUSER) == -1 && errno == ENOSPC ? 0 : 1);
     }
