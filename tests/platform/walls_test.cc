@@ -48,6 +48,11 @@ bool write_file(const char* path, const char* text) {
   return is_written;
 }
 
+bool enter_user_namespace() {
+  return unshare(CLONE_NEWUSER) == 0 && write_file("/proc/self/setgroups", "deny") &&
+         write_file("/proc/self/uid_map", "0 0 1") && write_file("/proc/self/gid_map", "0 0 1");
+}
+
 /// Loads a filter that allows everything but the one rule that `add` makes.
 bool load_filter(const std::function<int(scmp_filter_ctx)>& add) {
   const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
@@ -83,8 +88,7 @@ TEST(Namespaces, AThreadMayLiveInAnotherNetworkAndItsSocketsWorkFromThisOne) {
 
 TEST(Namespaces, MaxUserNamespacesOfZeroSticks) {
   const int status = in_child([] {
-    if (unshare(CLONE_NEWUSER) != 0 || !write_file("/proc/self/setgroups", "deny") ||
-        !write_file("/proc/self/uid_map", "0 0 1") || !write_file("/proc/self/gid_map", "0 0 1")) {
+    if (!enter_user_namespace()) {
       return 1;
     }
     if (!write_file("/proc/sys/user/max_user_namespaces", "0")) {
@@ -101,17 +105,14 @@ TEST(Namespaces, MaxUserNamespacesOfZeroSticks) {
 TEST(Namespaces, TheInnerNamespaceCannotRaiseTheLimitOfTheOuterOne) {
   const int status = in_child([] {
     std::array<int, 2> gate{};
-    if (unshare(CLONE_NEWUSER) != 0 || !write_file("/proc/self/uid_map", "0 0 1") ||
-        pipe2(gate.data(), O_CLOEXEC) != 0) {
+    if (!enter_user_namespace() || pipe2(gate.data(), O_CLOEXEC) != 0) {
       return 1;
     }
     const pid_t inner = fork();
     if (inner == 0) {
       char octet = 0;
       close(gate[1]);
-      const bool is_inside = unshare(CLONE_NEWUSER) == 0 &&
-                             write_file("/proc/self/uid_map", "0 0 1") &&
-                             read(gate[0], &octet, 1) == 0;
+      const bool is_inside = enter_user_namespace() && read(gate[0], &octet, 1) == 0;
       write_file("/proc/sys/user/max_user_namespaces", "100");
       _exit(is_inside && unshare(CLONE_NEWUSER) == -1 && errno == ENOSPC ? 0 : 1);
     }
