@@ -51,6 +51,8 @@ struct SandboxPlan {
 
   /// Set by tests only, by no option: the isolation step of this name fails.
   std::string failing_step;
+  /// Developers and tests only: a system call that the filter refuses is named before the end.
+  bool explains_refused_calls = false;
 };
 
 /// What is known of a sandbox that runs. The descriptors stay the supervisor's.

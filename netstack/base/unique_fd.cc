@@ -1,7 +1,8 @@
 #include "netstack/base/unique_fd.h"
 
-#include <cerrno>
 #include <unistd.h>
+
+#include <cerrno>
 
 namespace cordon {
 

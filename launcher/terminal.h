@@ -1,0 +1,62 @@
+// A terminal of the command's own (--new-session): a pseudo-terminal whose far end is copied to and
+// from the user's. The user's terminal is raw meanwhile, so that ^C, ^Z and the rest mean what they
+// mean inside; it gets its settings back at the end.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <poll.h>
+#include <string>
+#include <sys/types.h>
+#include <termios.h>
+#include <vector>
+
+#include "netstack/base/result.h"
+#include "netstack/base/unique_fd.h"
+
+namespace cordon {
+
+class Terminal {
+ public:
+  /// nullptr where none of 0, 1 and 2 is a terminal: then there is nothing to stand in for.
+  [[nodiscard]] static Result<std::unique_ptr<Terminal>> open();
+  /// Gives the user's terminal its settings back.
+  ~Terminal();
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  /// The command's end, until close_commands_end().
+  [[nodiscard]] int commands_end() const { return slave_.get(); }
+  void close_commands_end() { slave_.reset(); }
+
+  /// From here on octets are copied, and the user's terminal is raw.
+  void start();
+  /// The user's window has another size now.
+  void resize();
+
+  /// What is to be waited for, and what to do when one of them is ready. `waits` is appended to.
+  void add_waits(std::vector<pollfd>& waits) const;
+  void on_ready(const pollfd& ready);
+
+  /// Copies what the command wrote last. It has ended.
+  void drain();
+
+ private:
+  Terminal(UniqueFd master, UniqueFd slave, int user);
+  void read_user();
+  void read_command();
+  void write_user();
+  void write_command();
+
+  UniqueFd master_;
+  UniqueFd slave_;
+  int user_;   // one of 0, 1 and 2
+  int input_;  // 0 where that is a terminal, else none: −1
+  int output_;
+  std::optional<termios> saved_;
+  std::string to_command_;
+  std::string to_user_;
+};
+
+}  // namespace cordon

@@ -1,0 +1,167 @@
+#include "launcher/translator_process.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <sched.h>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <unistd.h>
+
+#include "launcher/setup_channel.h"
+#include "netstack/host/guest_socket_pool.h"
+#include "netstack/host/worker.h"
+#include "sandbox/descriptors.h"
+#include "sandbox/namespaces.h"
+#include "sandbox/translator_isolation.h"
+
+namespace cordon {
+namespace {
+
+constexpr int kFailedStatus = 1;
+
+GuestNetworkPlan network_plan(const TranslatorConfig& config) {
+  const auto length = [](const LinkFamily& family) { return family.subnet.length(); };
+  return {.mtu = config.mtu,
+          .guest_mac = config.guest_mac,
+          .gateway_mac = config.gateway_mac,
+          .v4 = {.address = config.v4.guest.to_string(),
+                 .prefix_length = length(config.v4),
+                 .gateway = config.v4.gateway.to_string()},
+          .v6 = {.address = config.v6.guest.to_string(),
+                 .prefix_length = length(config.v6),
+                 .gateway = config.gateway_link_local.to_string()},
+          .v6_link_local = config.guest_link_local.to_string()};
+}
+
+// The two threads meet three times: when N is there, when the guest side has given up its powers,
+// and when the process is sealed and sockets may be made.
+struct Meeting {
+  std::binary_semaphore built{0};
+  std::binary_semaphore sealed{0};
+  Result<GuestSide> side = plain_error("not built");
+};
+
+// The body of thread `guest side`.
+void live_guest_side(const TranslatorIsolationPlan& isolation, const GuestNetworkPlan& network,
+                     GuestSocketPool& pool, Meeting& meeting) {
+  Result<GuestSide> side = build_guest_side(isolation, network);
+  if (side) {
+    if (Status restricted = restrict_guest_side(isolation); !restricted) {
+      side = std::unexpected(std::move(restricted).error());
+    }
+  }
+  const bool is_built = side.has_value();
+  meeting.side = std::move(side);
+  meeting.built.release();
+  if (!is_built) return;
+  meeting.sealed.acquire();
+  pool.serve();
+}
+
+// What the child is born with, made by the supervisor.
+struct Birth {
+  uid_t callers_uid = ::geteuid();  // asked outside: in the new namespace it has no number yet
+  gid_t callers_gid = ::getegid();
+  UniqueFd setup;
+  UniqueFd control;
+  UniqueFd words;
+};
+
+TranslatorIsolationPlan isolation_plan(const SandboxPlan& plan, const Birth& birth) {
+  TranslatorIsolationPlan isolation{
+      .kept_descriptors = {birth.setup.get(), birth.control.get()},
+      .life_line = birth.setup.get(),
+      .callers_uid = birth.callers_uid,
+      .callers_gid = birth.callers_gid,
+      .descriptor_limit = plan.descriptor_limit,
+      .filter_mode = plan.explains_refused_calls ? FilterMode::kExplain : FilterMode::kKill,
+      .failing_step = plan.failing_step};
+  for (const PublishedSocket& published : plan.published) {
+    isolation.kept_descriptors.push_back(published.socket.get());
+  }
+  return isolation;
+}
+
+Status tell_network(const Birth& birth, GuestSide& side) {
+  SetupMessage message{.step = SetupStep::kNetworkReady};
+  message.descriptors.push_back(std::move(side.user_namespace));
+  message.descriptors.push_back(std::move(side.network_namespace));
+  message.descriptors.push_back(std::move(side.network.sock_diag));
+  return send_setup(birth.setup.get(), message);
+}
+
+// From birth to the end of the loop; returns only errors of the set-up.
+Result<int> live(SandboxPlan& plan, Birth& birth) {
+  const TranslatorIsolationPlan isolation = isolation_plan(plan, birth);
+  CORDON_TRY(SelfCheckHandles handles, leave_callers_things(isolation));
+  CORDON_TRY(const std::unique_ptr<GuestSocketPool> pool, GuestSocketPool::open());
+  Meeting meeting;
+  const GuestNetworkPlan network = network_plan(plan.translator);
+  std::thread([&] { live_guest_side(isolation, network, *pool, meeting); }).detach();
+  meeting.built.acquire();
+  CORDON_TRY(GuestSide side, std::move(meeting.side));
+  CORDON_TRY_STATUS(tell_network(birth, side));
+  bool used_chroot = false;
+  CORDON_TRY_STATUS(leave_file_system(isolation, handles, used_chroot));
+  WorkerDescriptors descriptors{.tap = std::move(side.network.tap),
+                                .control = std::move(birth.control),
+                                .published = std::move(plan.published)};
+  CORDON_TRY(const std::unique_ptr<Worker> worker,
+             Worker::open(std::move(plan.translator), std::move(descriptors), *pool));
+  CORDON_TRY_STATUS(seal(isolation, std::move(handles)));
+  meeting.sealed.release();
+  CORDON_TRY_STATUS(
+      send_setup(birth.setup.get(), {.step = SetupStep::kSealed, .number = used_chroot ? 1 : 0}));
+  birth.setup.reset();
+  // The detached thread refers to this frame, so the process ends here and not by returning.
+  ::_exit(worker->run() == 0 ? 0 : kFailedStatus);
+}
+
+[[noreturn]] void translator_main(SandboxPlan& plan, Birth birth) {
+  // A write that fails has nobody to be told to: without its words the supervisor tells the end
+  // alone.
+  (void)::dup2(birth.words.get(), STDERR_FILENO);
+  const Result<int> outcome = live(plan, birth);
+  if (!outcome) {
+    (void)send_setup(
+        birth.setup.get(),
+        {.step = SetupStep::kFailed, .number = outcome.error().code, .text = outcome.error().what});
+  }
+  ::_exit(kFailedStatus);
+}
+
+Status make_non_blocking(const UniqueFd& fd) {
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) return errno_error("fcntl");
+  return {};
+}
+
+}  // namespace
+
+Result<TranslatorProcess> start_translator(SandboxPlan& plan) {
+  CORDON_TRY(auto setup, open_packet_pair());
+  CORDON_TRY(auto control, open_packet_pair());
+  CORDON_TRY(Pipe words, open_pipe());
+  CORDON_TRY_STATUS(make_non_blocking(control.first));
+  CORDON_TRY_STATUS(make_non_blocking(control.second));
+  CORDON_TRY_STATUS(make_non_blocking(words.read));
+  Birth birth{.setup = std::move(setup.second),
+              .control = std::move(control.second),
+              .words = std::move(words.write)};
+  CORDON_TRY(const pid_t pid, clone_process(common_namespace_flags() | CLONE_NEWUSER));
+  if (pid == 0) {
+    setup.first.reset();
+    control.first.reset();
+    words.read.reset();
+    translator_main(plan, std::move(birth));
+  }
+  plan.published.clear();
+  return TranslatorProcess{.pid = pid,
+                           .setup = std::move(setup.first),
+                           .control = std::move(control.first),
+                           .words = std::move(words.read)};
+}
+
+}  // namespace cordon

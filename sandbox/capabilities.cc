@@ -1,0 +1,74 @@
+#include "sandbox/capabilities.h"
+
+#include <array>
+#include <cstdint>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cap-ng.h>
+
+namespace cordon {
+namespace {
+
+// All four, each with its lock. KEEP_CAPS stays clear and is locked so.
+constexpr unsigned long kSecurebits =
+    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+
+// The bounding set's end: PR_CAPBSET_READ fails with EINVAL beyond the kernel's last capability.
+constexpr int kCapabilityCeiling = 64;
+
+}  // namespace
+
+Status restrict_capabilities(KeptCapabilities kept) {
+  if (::prctl(PR_SET_SECUREBITS, kSecurebits) != 0) return errno_error("PR_SET_SECUREBITS");
+  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
+    return errno_error("PR_CAP_AMBIENT_CLEAR_ALL");
+  }
+  // By prctl and not by the library, which reads the set from /proc: there is none by now.
+  for (int capability = 0; capability < kCapabilityCeiling; ++capability) {
+    if (::prctl(PR_CAPBSET_READ, capability) < 0) break;
+    if (::prctl(PR_CAPBSET_DROP, capability) != 0) return errno_error("PR_CAPBSET_DROP");
+  }
+  ::capng_setpid(0);
+  ::capng_clear(CAPNG_SELECT_CAPS);
+  if (kept == KeptCapabilities::kNetAdmin &&
+      ::capng_updatev(CAPNG_ADD, static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED),
+                      CAP_NET_ADMIN, -1) != 0) {
+    return plain_error("capng_updatev");
+  }
+  if (::capng_apply(CAPNG_SELECT_CAPS) != 0) return errno_error("capset");
+  return {};
+}
+
+Status check_capabilities(KeptCapabilities kept) {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+  if (::syscall(SYS_capget, &header, sets.data()) != 0) return errno_error("capget");
+  const std::uint32_t wanted =
+      kept == KeptCapabilities::kNetAdmin ? std::uint32_t{1} << CAP_NET_ADMIN : 0;
+  const bool is_exact = sets[0].effective == wanted && sets[0].permitted == wanted &&
+                        sets[0].inheritable == 0 && sets[1].effective == 0 &&
+                        sets[1].permitted == 0 && sets[1].inheritable == 0;
+  if (!is_exact) return plain_error("capabilities are left");
+  for (int capability = 0; capability < kCapabilityCeiling; ++capability) {
+    const int is_bounded = ::prctl(PR_CAPBSET_READ, capability);
+    if (is_bounded < 0) break;
+    if (is_bounded > 0) return plain_error("the bounding set is not empty");
+  }
+  if (::prctl(PR_GET_SECUREBITS) != static_cast<int>(kSecurebits)) {
+    return plain_error("securebits are not as set");
+  }
+  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return plain_error("no_new_privs is not set");
+  return {};
+}
+
+Status set_no_new_privileges() {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_error("PR_SET_NO_NEW_PRIVS");
+  return {};
+}
+
+}  // namespace cordon

@@ -1,0 +1,14 @@
+// Resource limits (setrlimit(2)), only ever downwards.
+#pragma once
+
+#include <cstdint>
+
+#include "netstack/base/result.h"
+
+namespace cordon {
+
+/// Soft and hard limit of `resource` (RLIMIT_…) become `value`, or the present hard limit where
+/// that is lower.
+[[nodiscard]] Status lower_limit(int resource, std::uint64_t value);
+
+}  // namespace cordon

@@ -1,0 +1,197 @@
+#include "sandbox/translator_syscalls.h"
+
+#include <array>
+#include <asm/unistd.h>
+#include <cstddef>
+#include <fcntl.h>
+#include <linux/errqueue.h>
+#include <linux/icmp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sandbox/seccomp_filter.h"
+
+namespace cordon {
+namespace {
+
+constexpr std::uint64_t kInt = 0xffffffff;  // the kernel reads the argument as an int
+constexpr std::uint64_t kFutexOperation = 0x7f;
+constexpr std::uint64_t kSocketType = kInt & ~std::uint64_t{SOCK_NONBLOCK | SOCK_CLOEXEC};
+
+constexpr PermittedCall call(int number, const char* name, const char* reason) {
+  return {.number = number, .name = name, .reason = reason};
+}
+
+constexpr PermittedCall with_rule(int number, const char* name, const char* reason,
+                                  ArgumentRule rule) {
+  return {.number = number, .name = name, .reason = reason, .rule_count = 1, .rules = {rule}};
+}
+
+constexpr PermittedCall make_socket(std::uint64_t domain, std::uint64_t type,
+                                    std::uint64_t protocol, const char* reason) {
+  return {.number = __NR_socket,
+          .name = "socket",
+          .reason = reason,
+          .rule_count = 3,
+          .rules = {{0, kInt, domain}, {1, kSocketType, type}, {2, kInt, protocol}}};
+}
+
+constexpr PermittedCall set_option(std::uint64_t level, std::uint64_t option, const char* reason) {
+  return {.number = __NR_setsockopt,
+          .name = "setsockopt",
+          .reason = reason,
+          .rule_count = 2,
+          .rules = {{1, kInt, level}, {2, kInt, option}}};
+}
+
+constexpr PermittedCall get_option(std::uint64_t level, std::uint64_t option, const char* reason) {
+  return {.number = __NR_getsockopt,
+          .name = "getsockopt",
+          .reason = reason,
+          .rule_count = 2,
+          .rules = {{1, kInt, level}, {2, kInt, option}}};
+}
+
+// Not in the headers of every system that builds this.
+constexpr std::uint64_t kTcpRepairWindow = 29;
+constexpr std::uint64_t kUdpGro = 104;
+constexpr std::uint64_t kUdpSegment = 103;
+
+constexpr PermittedCall kTable[] = {
+    // The event loop.
+    call(__NR_epoll_wait, "epoll_wait", "the one place that waits"),
+    call(__NR_epoll_pwait, "epoll_pwait", "what some C libraries make of epoll_wait"),
+    call(__NR_epoll_pwait2, "epoll_pwait2", "waiting with nanoseconds"),
+    call(__NR_epoll_ctl, "epoll_ctl", "a new socket is watched"),
+    call(__NR_poll, "poll", "the guest side waits for a request or the end"),
+    call(__NR_ppoll, "ppoll", "what some C libraries make of poll"),
+    call(__NR_clock_gettime, "clock_gettime", "where the vDSO has no clock"),
+    call(__NR_clock_nanosleep, "clock_nanosleep", "the guest side waits out a lack of descriptors"),
+
+    // Octets.
+    call(__NR_read, "read", "tap, eventfd, pool pipes"),
+    call(__NR_readv, "readv", "tap, header and frame apart"),
+    call(__NR_write, "write", "tap, eventfd, pool pipes"),
+    call(__NR_writev, "writev", "tap, header and frame apart"),
+    call(__NR_recvfrom, "recvfrom", "sockets, control channel"),
+    call(__NR_recvmsg, "recvmsg", "error queues, source addresses"),
+    call(__NR_recvmmsg, "recvmmsg", "datagrams in batches"),
+    call(__NR_sendto, "sendto", "sockets, control channel, FIB questions"),
+    call(__NR_sendmsg, "sendmsg", "datagrams with a source address or a segment size"),
+    call(__NR_sendmmsg, "sendmmsg", "datagrams in batches"),
+    call(__NR_splice, "splice", "streams from socket to socket"),
+    call(__NR_pipe2, "pipe2", "what splice goes through"),
+    with_rule(__NR_fcntl, "fcntl", "room of a splice pipe", {1, kInt, F_SETPIPE_SZ}),
+    with_rule(__NR_fcntl, "fcntl", "room of a splice pipe, asked", {1, kInt, F_GETPIPE_SZ}),
+    call(__NR_close, "close", "a flow has ended"),
+
+    // Sockets: INET and INET6 only, streams, datagrams, pings. Never raw, never unix.
+    make_socket(AF_INET, SOCK_STREAM, 0, "TCP"),
+    make_socket(AF_INET, SOCK_STREAM, IPPROTO_TCP, "TCP"),
+    make_socket(AF_INET6, SOCK_STREAM, 0, "TCP"),
+    make_socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP, "TCP"),
+    make_socket(AF_INET, SOCK_DGRAM, 0, "UDP"),
+    make_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP, "UDP"),
+    make_socket(AF_INET6, SOCK_DGRAM, 0, "UDP"),
+    make_socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP, "UDP"),
+    make_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP, "ping"),
+    make_socket(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, "ping"),
+    call(__NR_bind, "bind",
+         "remote address of an adopted socket, client address of an inbound one"),
+    call(__NR_connect, "connect", "dialling; adoption"),
+    with_rule(__NR_accept4, "accept4", "published ports", {3, kInt, SOCK_NONBLOCK | SOCK_CLOEXEC}),
+    call(__NR_shutdown, "shutdown", "one half of a stream has ended"),
+    call(__NR_getsockname, "getsockname", "the local address of a dialled socket"),
+    call(__NR_getpeername, "getpeername", "the peer of an accepted one"),
+
+    set_option(SOL_SOCKET, SO_LINGER, "an abrupt end reads as a reset"),
+    set_option(SOL_SOCKET, SO_RCVBUF, "streams of high bandwidth"),
+    set_option(SOL_SOCKET, SO_SNDBUF, "streams of high bandwidth"),
+    set_option(SOL_SOCKET, SO_KEEPALIVE, "a peer that vanished"),
+    set_option(SOL_SOCKET, SO_MARK, "inbound streams reach listeners on any address"),
+    set_option(SOL_SOCKET, SO_REUSEADDR, "many streams from one client address"),
+    set_option(SOL_TCP, TCP_NODELAY, "segments go on as they come"),
+    set_option(SOL_TCP, TCP_REPAIR, "adoption"),
+    set_option(SOL_TCP, TCP_REPAIR_QUEUE, "adoption"),
+    set_option(SOL_TCP, TCP_QUEUE_SEQ, "adoption"),
+    set_option(SOL_TCP, TCP_REPAIR_OPTIONS, "adoption"),
+    set_option(SOL_TCP, kTcpRepairWindow, "adoption"),
+    set_option(SOL_TCP, TCP_MAXSEG, "adoption with a small segment size"),
+    set_option(SOL_TCP, TCP_KEEPIDLE, "keep-alive towards the host's side"),
+    set_option(SOL_TCP, TCP_KEEPINTVL, "keep-alive towards the host's side"),
+    set_option(SOL_TCP, TCP_KEEPCNT, "keep-alive towards the host's side"),
+    set_option(SOL_TCP, TCP_USER_TIMEOUT, "how long unacknowledged octets may wait"),
+    set_option(SOL_IP, IP_TRANSPARENT, "a socket bound to an address that is not ours"),
+    set_option(SOL_IP, IP_FREEBIND, "a socket bound to an address that is not ours"),
+    set_option(SOL_IP, IP_TTL, "traceroute"),
+    set_option(SOL_IP, IP_TOS, "the guest's own marking"),
+    set_option(SOL_IP, IP_RECVERR, "ICMP errors of the host come back to the guest"),
+    set_option(SOL_IP, IP_MTU_DISCOVER, "don't-fragment as the guest set it"),
+    set_option(SOL_IP, IP_PKTINFO, "the address that a datagram came to"),
+    set_option(SOL_IP, IP_RECVTTL, "hop limits of answers"),
+    set_option(SOL_IPV6, IPV6_TRANSPARENT, "a socket bound to an address that is not ours"),
+    set_option(SOL_IPV6, IPV6_FREEBIND, "a socket bound to an address that is not ours"),
+    set_option(SOL_IPV6, IPV6_UNICAST_HOPS, "traceroute"),
+    set_option(SOL_IPV6, IPV6_TCLASS, "the guest's own marking"),
+    set_option(SOL_IPV6, IPV6_RECVERR, "ICMPv6 errors of the host come back to the guest"),
+    set_option(SOL_IPV6, IPV6_MTU_DISCOVER, "too-big is told, not cut"),
+    set_option(SOL_IPV6, IPV6_DONTFRAG, "too-big is told, not cut"),
+    set_option(SOL_IPV6, IPV6_RECVPKTINFO, "the address that a datagram came to"),
+    set_option(SOL_IPV6, IPV6_RECVHOPLIMIT, "hop limits of answers"),
+    set_option(SOL_IPV6, IPV6_V6ONLY, "families are never mixed"),
+    set_option(SOL_UDP, kUdpGro, "datagrams in batches"),
+    set_option(SOL_UDP, kUdpSegment, "datagrams in batches"),
+    get_option(SOL_SOCKET, SO_ERROR, "what came of a connect"),
+    get_option(SOL_TCP, TCP_INFO, "the state of a stream"),
+    get_option(SOL_TCP, TCP_MAXSEG, "the segment size of the host's side"),
+    get_option(SOL_IP, IP_MTU, "the path's MTU, for too-big"),
+    get_option(SOL_IPV6, IPV6_MTU, "the path's MTU, for too-big"),
+
+    // Memory, without a page that could be executed.
+    with_rule(__NR_mmap, "mmap", "allocation", {2, PROT_EXEC, 0}),
+    with_rule(__NR_mprotect, "mprotect", "allocation", {2, PROT_EXEC, 0}),
+    call(__NR_mremap, "mremap", "allocation"),
+    call(__NR_munmap, "munmap", "allocation"),
+    call(__NR_madvise, "madvise", "allocation"),
+    call(__NR_brk, "brk", "allocation"),
+    call(__NR_getrandom, "getrandom", "initial sequence numbers, ports"),
+
+    // Two threads, their end, and what the kernel needs to go on after a signal.
+    with_rule(__NR_futex, "futex", "one thread waits for the other",
+              {1, kFutexOperation, 0 /* FUTEX_WAIT */}),
+    with_rule(__NR_futex, "futex", "one thread wakes the other",
+              {1, kFutexOperation, 1 /* FUTEX_WAKE */}),
+    with_rule(__NR_futex, "futex", "one thread waits for the other",
+              {1, kFutexOperation, 9 /* FUTEX_WAIT_BITSET */}),
+    call(__NR_rt_sigreturn, "rt_sigreturn", "back from a handler"),
+    call(__NR_rt_sigprocmask, "rt_sigprocmask", "the C library, around a thread's end and abort"),
+    call(__NR_restart_syscall, "restart_syscall", "the kernel, after SIGSTOP and SIGCONT"),
+    call(__NR_gettid, "gettid", "the C library, before abort"),
+    call(__NR_getpid, "getpid", "the C library, before abort"),
+    with_rule(__NR_tgkill, "tgkill", "abort", {2, kInt, SIGABRT}),
+    call(__NR_exit, "exit", "the guest side's end"),
+    call(__NR_exit_group, "exit_group", "the end"),
+};
+
+}  // namespace
+
+std::span<const PermittedCall> permitted_translator_calls() { return kTable; }
+
+Status seal_translator(FilterMode mode) {
+  const FilterAction otherwise =
+      mode == FilterMode::kKill ? FilterAction::kill_process() : FilterAction::trap();
+  CORDON_TRY(SeccompFilter filter, SeccompFilter::create(otherwise));
+  for (const PermittedCall& permitted : permitted_translator_calls()) {
+    CORDON_TRY_STATUS(filter.add(FilterAction::allow(), permitted.number,
+                                 std::span(permitted.rules).first(permitted.rule_count)));
+  }
+  if (mode == FilterMode::kExplain) CORDON_TRY_STATUS(explain_refused_calls());
+  return filter.load_on_all_threads();
+}
+
+}  // namespace cordon
