@@ -1,5 +1,5 @@
-// What a translator is told before it starts: the addresses on the guest's link, the policy, where DNS
-// queries go. Values only; the descriptors are handed over in host/worker.h.
+// What a translator is told before it starts: the addresses on the guest's link, the policy, where
+// DNS queries go. Values only; the descriptors are handed over in host/worker.h.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct TranslatorConfig {
   MacAddress gateway_mac{0x02, 0x00, 0x00, 0x00, 0x00, 0x01};
   LinkFamily v4;
   LinkFamily v6;
-  IpAddress guest_link_local;    // fe80::/64, from the guest's MAC (EUI-64) 
+  IpAddress guest_link_local;    // fe80::/64, from the guest's MAC (EUI-64)
   IpAddress gateway_link_local;  // fe80::1
   std::uint16_t mtu = 1500;
   Policy policy;

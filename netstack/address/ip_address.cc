@@ -8,8 +8,8 @@
 namespace cordon {
 namespace {
 
-// A decimal number of at most three digits without a leading zero: "010" is octal to some readers and
-// ten to others, so it is refused (RFC 6943 section 3.1.1).
+// A decimal number of at most three digits without a leading zero: "010" is octal to some readers
+// and ten to others, so it is refused (RFC 6943 section 3.1.1).
 std::optional<unsigned> parse_decimal(std::string_view text, unsigned limit) {
   if (text.empty() || text.size() > 3 || (text.size() > 1 && text[0] == '0')) return std::nullopt;
   unsigned value = 0;
@@ -33,8 +33,8 @@ std::optional<std::array<std::uint8_t, 4>> parse_v4(std::string_view text) {
   return octets;
 }
 
-// Up to eight groups separated by single colons, the last possibly a dotted quad. Returns the octets
-// written, or nullopt. An empty text is zero groups.
+// Up to eight groups separated by single colons, the last possibly a dotted quad. Returns the
+// octets written, or nullopt. An empty text is zero groups.
 std::optional<std::size_t> parse_groups(std::string_view text, MutableBytes out) {
   std::size_t written = 0;
   while (!text.empty()) {

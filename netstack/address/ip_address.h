@@ -1,8 +1,8 @@
 // IP addresses, prefixes and endpoints as values.
 //
-// An IpAddress is IPv4 or IPv6 and never an IPv4-mapped IPv6 address on purpose of our own: sockets of
-// the host are opened per family, so the mapping never arises. Where a guest sends one in a packet it
-// stays what it is, and address/classes.h unwraps it for judgement.
+// An IpAddress is IPv4 or IPv6 and never an IPv4-mapped IPv6 address on purpose of our own: sockets
+// of the host are opened per family, so the mapping never arises. Where a guest sends one in a
+// packet it stays what it is, and address/classes.h unwraps it for judgement.
 //
 // Text forms: RFC 4291 section 2.2 is read, RFC 5952 is written.
 #pragma once

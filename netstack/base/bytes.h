@@ -1,5 +1,5 @@
-// Octet spans: how raw bytes travel through the program. A span never owns; whoever passes one keeps
-// the storage alive for the call and no longer.
+// Octet spans: how raw bytes travel through the program. A span never owns; whoever passes one
+// keeps the storage alive for the call and no longer.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// A claim about our own state, never about what a guest or a host sent. Where it does not hold we are
-// wrong. Debug builds, tests and fuzzers abort at the line; a release counts it, and the caller ends
-// the one flow that is concerned:
+// A claim about our own state, never about what a guest or a host sent. Where it does not hold we
+// are wrong. Debug builds, tests and fuzzers abort at the line; a release counts it, and the caller
+// ends the one flow that is concerned:
 //
 //     if (!CORDON_INVARIANT(flow.has_socket())) return end_flow(flow);
 #pragma once
@@ -18,4 +18,4 @@ bool invariant_failed(const char* claim, const char* file, int line);
 }  // namespace cordon
 
 #define CORDON_INVARIANT(claim) \
-  (static_cast<bool>(claim) || ::cordon::invariant_failed(#claim, __FILE__, __LINE__))
+  ((claim) ? true : ::cordon::invariant_failed(#claim, __FILE__, __LINE__))

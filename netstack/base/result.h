@@ -53,15 +53,15 @@ using Status = std::expected<void, Error>;
 #define CORDON_CONCAT(a, b) CORDON_CONCAT_INNER(a, b)
 
 /// CORDON_TRY(const int fd, open_it());  -- declares `fd`, or returns the error from this function.
-#define CORDON_TRY(declaration, ...)                                                    \
-  auto CORDON_CONCAT(try_result_, __LINE__) = (__VA_ARGS__);                            \
-  if (!CORDON_CONCAT(try_result_, __LINE__))                                            \
-    return std::unexpected(std::move(CORDON_CONCAT(try_result_, __LINE__)).error());    \
+#define CORDON_TRY(declaration, ...)                                                 \
+  auto CORDON_CONCAT(try_result_, __LINE__) = (__VA_ARGS__);                         \
+  if (!CORDON_CONCAT(try_result_, __LINE__))                                         \
+    return std::unexpected(std::move(CORDON_CONCAT(try_result_, __LINE__)).error()); \
   declaration = *std::move(CORDON_CONCAT(try_result_, __LINE__))
 
 /// CORDON_TRY_STATUS(do_it());  -- returns the error from this function, or goes on.
-#define CORDON_TRY_STATUS(...)                                                          \
-  do {                                                                                  \
-    auto try_status = (__VA_ARGS__);                                                    \
-    if (!try_status) return std::unexpected(std::move(try_status).error());             \
+#define CORDON_TRY_STATUS(...)                                              \
+  do {                                                                      \
+    auto try_status = (__VA_ARGS__);                                        \
+    if (!try_status) return std::unexpected(std::move(try_status).error()); \
   } while (false)

@@ -1,5 +1,6 @@
-// Monotonic time as an argument. An Instant cannot be made from the wall clock by accident: its clock
-// is a tag without now(), and only host/ reads a real clock (CLOCK_MONOTONIC, which stops in suspend).
+// Monotonic time as an argument. An Instant cannot be made from the wall clock by accident: its
+// clock is a tag without now(), and only host/ reads a real clock (CLOCK_MONOTONIC, which stops in
+// suspend).
 #pragma once
 
 #include <chrono>

@@ -1,8 +1,7 @@
 #include "netstack/base/unique_fd.h"
 
-#include <unistd.h>
-
 #include <cerrno>
+#include <unistd.h>
 
 namespace cordon {
 

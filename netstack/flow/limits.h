@@ -1,4 +1,5 @@
-// Every limit of the translator, with its reason. What is refused at a limit is counted (wire/drop.h).
+// Every limit of the translator, with its reason. What is refused at a limit is counted
+// (wire/drop.h).
 #pragma once
 
 #include <cstddef>
@@ -8,20 +9,21 @@ namespace cordon {
 
 /// Flows of all kinds; the descriptor limit lowers it at start.
 inline constexpr std::size_t kMaxFlows = 32768;
-/// Descriptors that are never given to flows: epoll, signals, netlink, listeners, the control socket.
+/// Descriptors that are never given to flows: epoll, signals, netlink, listeners, the control
+/// socket.
 inline constexpr std::size_t kReservedDescriptors = 128;
 /// TCP flows whose host side is still connecting. At most a quarter of all flows.
 inline constexpr std::size_t kMaxHalfOpen = 4096;
 /// The same to one destination address, so that one black hole does not use up the room of others.
 inline constexpr std::size_t kMaxHalfOpenPerAddress = 256;
-/// UDP associations.
+/// UDP mappings: guest endpoints, each with a socket of the host.
 inline constexpr std::size_t kMaxUdpAssociations = 8192;
+/// UDP flows: pairs of a guest endpoint and a remote one that may answer it.
+inline constexpr std::size_t kMaxUdpFlows = 32768;
 /// Guest source ports with DNS queries in flight (gvisor-tap-vsock used up the host's ports here).
 inline constexpr std::size_t kMaxDnsQueries = 512;
 /// ICMP echo identifiers in use.
 inline constexpr std::size_t kMaxEchoFlows = 256;
-/// Remote endpoints that may answer one UDP association: RFC 4787 REQ-8 filtering.
-inline constexpr std::size_t kMaxUdpPeers = 16;
 /// Reassembly (RFC 8200 section 4.5, RFC 1122 section 3.3.2; FragmentSmack is why they are small).
 inline constexpr std::size_t kReassemblyDatagrams = 64;
 inline constexpr std::size_t kReassemblyFragments = 64;  // of one datagram
@@ -35,7 +37,8 @@ inline constexpr std::uint32_t kIcmpErrorsBurst = 50;
 /// Extension headers of one IPv6 packet, and their octets (RFC 8504 section 5.3).
 inline constexpr std::size_t kMaxExtensionHeaders = 16;
 inline constexpr std::size_t kMaxExtensionOctets = 512;
-/// Frames taken from the tap in one turn of the loop, so that a flood does not starve sockets and timers.
+/// Frames taken from the tap in one turn of the loop, so that a flood does not starve sockets and
+/// timers.
 inline constexpr std::size_t kFramesPerTurn = 64;
 
 }  // namespace cordon

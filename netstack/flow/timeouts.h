@@ -29,7 +29,8 @@ inline constexpr Duration kDnsFailover = std::chrono::milliseconds(1500);
 inline constexpr Duration kEchoIdle = std::chrono::seconds(60);
 /// Reassembly (RFC 1122 section 3.3.2, RFC 8200 section 4.5).
 inline constexpr Duration kReassemblyTimeout = std::chrono::seconds(60);
-/// A flow whose host address went away is given this long for the address to return (DHCP renewals).
+/// A flow whose host address went away is given this long for the address to return (DHCP
+/// renewals).
 inline constexpr Duration kLostAddressGrace = std::chrono::seconds(5);
 
 }  // namespace cordon

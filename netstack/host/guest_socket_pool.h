@@ -1,13 +1,15 @@
 // Sockets born in the guest's network namespace.
 //
-// A socket belongs for life to the network namespace in which socket() was called. The translator's main
-// thread lives in the host's; one thread, the guest side, lives in the guest's and does nothing after
-// set-up but call socket() and preset what is the same for every flow (performance: the presets are off
-// the handshake's path). Both threads share one descriptor table, so a socket is handed over as its
-// number, through a pipe; the main thread asks for more through an eventfd before it runs dry.
+// A socket belongs for life to the network namespace in which socket() was called. The translator's
+// main thread lives in the host's; one thread, the guest side, lives in the guest's and does
+// nothing after set-up but call socket() and preset what is the same for every flow (so the presets
+// are off the handshake's path). Both threads share one descriptor table, so a socket is handed
+// over as its number, through a pipe; the main thread asks for more through an eventfd before it
+// runs dry.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -16,8 +18,8 @@
 
 namespace cordon {
 
-enum class GuestSocketKind : std::uint8_t { kAdoptV4, kAdoptV6, kDialV4, kDialV6, kUdpV4, kUdpV6 };
-inline constexpr std::size_t kGuestSocketKinds = 6;
+enum class GuestSocketKind : std::uint8_t { kAdoptV4, kAdoptV6, kDialV4, kDialV6 };
+inline constexpr std::size_t kGuestSocketKinds = 4;
 
 class GuestSocketPool {
  public:
@@ -30,19 +32,23 @@ class GuestSocketPool {
   /// Main thread: makes serve() return.
   void stop();
 
-  /// Main thread: a fresh socket of that kind, its presets done. ENOBUFS where the pool is dry at this
-  /// moment (the guest side is behind, or out of descriptors); a refill is then under way.
+  /// Main thread: a fresh socket of that kind, its presets done. ENOBUFS where the pool is dry at
+  /// this moment (the guest side is behind, or out of descriptors); a refill is then under way.
   [[nodiscard]] IoResult<UniqueFd> take(GuestSocketKind kind);
 
  private:
-  GuestSocketPool() = default;
   struct Lane {
     UniqueFd give;  // the guest side writes descriptor numbers
     UniqueFd take;  // the main thread reads them
     std::array<int, 16> stock{};
     std::size_t stocked = 0;
-    std::uint32_t outstanding = 0;  // main thread: asked for and not yet read
+    std::atomic<std::uint32_t> taken{0};  // by the main thread, ever
   };
+
+  GuestSocketPool() = default;
+  void refill(std::size_t lane_index, std::uint32_t& given);
+  void request(std::uint64_t value);
+
   std::array<Lane, kGuestSocketKinds> lanes_;
   UniqueFd wake_;
 };

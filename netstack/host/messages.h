@@ -1,6 +1,6 @@
-// The control channel between translator and supervisor: a SOCK_SEQPACKET pair, one message a packet,
-// fixed layout, machine byte order (both ends are the same program). The supervisor reads them as
-// hostile: size, kind and every enumerator are checked before use.
+// The control channel between translator and supervisor: a SOCK_SEQPACKET pair, one message a
+// packet, fixed layout, machine byte order (both ends are the same program). The supervisor reads
+// them as hostile: size, kind and every enumerator are checked before use.
 #pragma once
 
 #include <array>

@@ -14,18 +14,19 @@
 
 namespace cordon {
 
-/// A port of the host that leads into the guest. The supervisor bound the socket: it has the user's own
-/// privileges, and a port that is taken is told before anything starts.
+/// A port of the host that leads into the guest. The supervisor bound the socket: it has the user's
+/// own privileges, and a port that is taken is told before anything starts.
 struct PublishedSocket {
   Protocol protocol = Protocol::kTcp;
-  UniqueFd socket;           // TCP: listening; UDP: bound
-  Endpoint bound;            // on the host
+  UniqueFd socket;  // TCP: listening; UDP: bound
+  Endpoint bound;   // on the host
   std::uint16_t guest_port = 0;
 };
 
 struct WorkerDescriptors {
-  UniqueFd tap;      // non-blocking, IFF_VNET_HDR with a 12-octet virtio header
-  UniqueFd control;  // SOCK_SEQPACKET, host/messages.h
+  UniqueFd tap;                 // non-blocking, IFF_VNET_HDR with a 12-octet virtio header
+  bool has_udp_trains = false;  // TUNSETOFFLOAD took TUN_F_USO4 and TUN_F_USO6
+  UniqueFd control;             // SOCK_SEQPACKET, host/messages.h
   std::vector<PublishedSocket> published;
 };
 
@@ -37,7 +38,8 @@ class Worker {
                                                             GuestSocketPool& pool);
   virtual ~Worker() = default;
 
-  /// Returns when the supervisor closed the control channel (0), or when the tap is gone (the errno).
+  /// Returns when the supervisor closed the control channel (0), or when the tap is gone (the
+  /// errno).
   virtual int run() = 0;
 };
 

@@ -140,11 +140,13 @@ Verdict Policy::evaluate(const Request& request) const {
 std::optional<AllowedDestination> Policy::allow(const Request& request, Verdict& verdict) const {
   verdict = evaluate(request);
   if (verdict.action != Action::kAllow) return std::nullopt;
-  return AllowedDestination(request.dialled, request.protocol);
+  return AllowedDestination(request);
 }
 
 AllowedDestination Policy::upstream(const Endpoint& endpoint, Protocol protocol) {
-  return {endpoint, protocol};
+  return AllowedDestination(Request{.protocol = protocol,
+                                    .dialled = endpoint,
+                                    .address_class = registry_class(endpoint.address)});
 }
 
 bool Policy::may_resolve_names() const {

@@ -64,15 +64,15 @@ class Policy;
 /// be dialled without one, so that an unjudged connect does not compile.
 class AllowedDestination {
  public:
-  [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
-  [[nodiscard]] Protocol protocol() const { return protocol_; }
+  [[nodiscard]] const Endpoint& endpoint() const { return request_.dialled; }
+  [[nodiscard]] Protocol protocol() const { return request_.protocol; }
+  /// What was allowed, for reports.
+  [[nodiscard]] const Request& request() const { return request_; }
 
  private:
   friend class Policy;
-  AllowedDestination(const Endpoint& endpoint, Protocol protocol)
-      : endpoint_(endpoint), protocol_(protocol) {}
-  Endpoint endpoint_;
-  Protocol protocol_;
+  explicit AllowedDestination(const Request& request) : request_(request) {}
+  Request request_;
 };
 
 struct PolicyInput {

@@ -1,5 +1,6 @@
-// What the translator tells the supervisor: denials, flows, trouble. The core calls this seam; the real
-// one writes fixed-layout messages to the control channel (host/messages.h), tests collect values.
+// What the translator tells the supervisor: denials, flows, trouble. The core calls this seam; the
+// real one writes fixed-layout messages to the control channel (host/messages.h), tests collect
+// values.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +18,15 @@ struct Denial {
   Verdict verdict;
 };
 
-/// Trouble that a person may want to hear of; each is told at most a few times (the supervisor limits).
+/// Trouble that a person may want to hear of; each is told at most a few times (the supervisor
+/// limits).
 enum class Notice : std::uint8_t {
-  kNoHostResource,     // code: the errno (EMFILE, EADDRNOTAVAIL, …)
-  kPingNotPermitted,   // ping_group_range of the host shuts this user out
-  kAdoptionFailed,     // code: the errno of the TCP_REPAIR step
-  kSteeringLost,       // the guest's rules were flushed; they are being put back
-  kFlowLimit,          // the table is full
-  kUpstreamSilent,     // no DNS upstream answered
+  kNoHostResource,    // code: the errno (EMFILE, EADDRNOTAVAIL, …)
+  kPingNotPermitted,  // ping_group_range of the host shuts this user out
+  kAdoptionFailed,    // code: the errno of the TCP_REPAIR step
+  kSteeringLost,      // the guest's rules were flushed; they are being put back
+  kFlowLimit,         // the table is full
+  kUpstreamSilent,    // no DNS upstream answered
 };
 
 enum class FlowEnd : std::uint8_t { kClosed, kReset, kRefused, kUnreachable, kTimedOut, kRevoked };

@@ -1,0 +1,92 @@
+#include "netstack/flow/admission.h"
+
+namespace cordon {
+namespace {
+
+IpAddress loopback(Family family) {
+  if (family == Family::kIpv4) return IpAddress::v4(0x7f000001);
+  return IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+}
+
+Verdict refused_by_scope() { return Verdict{.action = Action::kDeny, .reason = Reason::kScope}; }
+
+}  // namespace
+
+Meaning Admission::meaning_of(const IpAddress& presented) const {
+  if (presented.is_multicast_or_broadcast()) return Meaning::kMulticast;
+  const LinkFamily& family = link(presented.family());
+  if (presented == family.host_door) return Meaning::kHostDoor;
+  if (presented == family.gateway || presented == family.resolver ||
+      presented == config_.gateway_link_local) {
+    return Meaning::kOurs;
+  }
+  // The rest of the guest's own subnet, its broadcast address included, is an empty link.
+  return family.subnet.contains(presented) ? Meaning::kOurs : Meaning::kPlain;
+}
+
+bool Admission::is_guest(const IpAddress& address) const {
+  return address == config_.v4.guest || address == config_.v6.guest ||
+         address == config_.guest_link_local;
+}
+
+Judgement Admission::judge(Protocol protocol, const Endpoint& guest,
+                           const Endpoint& presented) const {
+  Judgement judgement;
+  Request& request = judgement.request;
+  request.protocol = protocol;
+  request.guest = guest;
+  request.dialled = presented;
+  request.is_host_door = meaning_of(presented.address) == Meaning::kHostDoor;
+  if (request.is_host_door) {
+    request.dialled.address = loopback(presented.address.family());
+    request.address_class = AddressClass::kLoopback;
+  } else {
+    request.address_class =
+        classify(presented.address, routes_.lookup(presented.address), config_.policy.overrides());
+  }
+  // An IPv4 link-local address has no zone and can be dialled by whom a rule allows it; in IPv6 one
+  // on either side ends the flow here.
+  if (presented.address.is_v6() &&
+      (guest.address.is_link_local() || presented.address.is_link_local())) {
+    judgement.verdict = refused_by_scope();
+    return judgement;
+  }
+  judgement.allowed = config_.policy.allow(request, judgement.verdict);
+  return judgement;
+}
+
+Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
+                                   const Endpoint& client) const {
+  Judgement judgement;
+  Request& request = judgement.request;
+  request.direction = Direction::kInbound;
+  request.protocol = protocol;
+  request.guest = guest;
+  request.dialled = client;
+  request.address_class =
+      classify(client.address, routes_.lookup(client.address), config_.policy.overrides());
+  // The guest's end is a global address, and a link-local client has no zone inside the guest.
+  if (client.address.is_link_local()) {
+    judgement.verdict = refused_by_scope();
+    return judgement;
+  }
+  judgement.allowed = config_.policy.allow(request, judgement.verdict);
+  return judgement;
+}
+
+bool Admission::is_local_address_lost(const std::optional<Endpoint>& local) const {
+  return local && !local->address.is_unspecified() &&
+         routes_.lookup(local->address).type != RouteFacts::Type::kLocal;
+}
+
+Endpoint Admission::present_client(const Endpoint& client) const {
+  if (!client.address.is_loopback()) return client;
+  return Endpoint{.address = link(client.address.family()).gateway, .port = client.port};
+}
+
+Endpoint Admission::present_peer(const Endpoint& peer) const {
+  if (!peer.address.is_loopback()) return peer;
+  return Endpoint{.address = link(peer.address.family()).host_door, .port = peer.port};
+}
+
+}  // namespace cordon

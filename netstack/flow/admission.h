@@ -1,0 +1,72 @@
+// Admission: what the guest means by an address, and whether the policy lets the flow be. The one
+// place where the FIB's answer, the address classes and the policy come together; TCP, UDP, ICMP
+// echo and published ports all ask here.
+//
+//   presented   the remote endpoint as the guest sees it
+//   dialled     the endpoint that the host really uses: the presented one, but for the host door,
+//   which
+//               leads to the host's loopback
+//
+// Address scopes (RFC 4007): on one side of a flow both addresses have one scope. A guest's
+// link-local address reaches nothing beyond its own link, because the host could not give it a
+// zone; nothing link-local is ever dialled for a global address.
+#pragma once
+
+#include <optional>
+
+#include "netstack/policy/policy.h"
+#include "netstack/seams/host_sockets.h"
+#include "netstack/translator_config.h"
+
+namespace cordon {
+
+/// What stands behind an address that the guest dials.
+enum class Meaning : std::uint8_t {
+  kPlain,      // the address itself
+  kHostDoor,   // the host's loopback
+  kOurs,       // gateway or resolver: nothing but echo and DNS is there
+  kMulticast,  // nobody
+};
+
+struct Judgement {
+  Request request;
+  Verdict verdict;
+  std::optional<AllowedDestination> allowed;
+};
+
+class Admission {
+ public:
+  Admission(const TranslatorConfig& config, RouteQuery& routes)
+      : config_(config), routes_(routes) {}
+
+  [[nodiscard]] Meaning meaning_of(const IpAddress& presented) const;
+  /// One of the addresses that the guest was given.
+  [[nodiscard]] bool is_guest(const IpAddress& address) const;
+
+  /// An outbound flow, judged with the FIB as it is now. `presented` is kPlain or kHostDoor.
+  [[nodiscard]] Judgement judge(Protocol protocol, const Endpoint& guest,
+                                const Endpoint& presented) const;
+  /// An inbound flow from `client` through a published port that the host bound as `local`.
+  [[nodiscard]] Judgement judge_inbound(Protocol protocol, const Endpoint& guest,
+                                        const Endpoint& client) const;
+
+  /// How a client of a published port looks from inside: itself, or the gateway where it is the
+  /// host's loopback, which in the guest would be the guest.
+  [[nodiscard]] Endpoint present_client(const Endpoint& client) const;
+  /// How the peer of an outbound flow looks from inside: the host door where it is the loopback.
+  [[nodiscard]] Endpoint present_peer(const Endpoint& peer) const;
+
+  /// Whether the host no longer has the address that a flow's socket is bound to. Such a socket
+  /// stalls without any event (reliability of a roaming host).
+  [[nodiscard]] bool is_local_address_lost(const std::optional<Endpoint>& local) const;
+
+  [[nodiscard]] const LinkFamily& link(Family family) const {
+    return family == Family::kIpv4 ? config_.v4 : config_.v6;
+  }
+
+ private:
+  const TranslatorConfig& config_;
+  RouteQuery& routes_;
+};
+
+}  // namespace cordon

@@ -1,0 +1,30 @@
+// What makes two packets one flow: both endpoints as the guest sees them. Each protocol has a table
+// of its own, so the protocol is not part of the key. For ICMP echo the guest's "port" is the
+// identifier and the remote's is 0.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "netstack/address/ip_address.h"
+#include "netstack/base/siphash.h"
+
+namespace cordon {
+
+struct FlowKey {
+  Endpoint guest;
+  Endpoint remote;  // as the guest sees it
+
+  [[nodiscard]] std::uint64_t hash(const SipKey& key) const;
+  friend bool operator==(const FlowKey&, const FlowKey&) = default;
+};
+
+/// One guest endpoint: the mapping of RFC 4787.
+struct MappingKey {
+  Endpoint guest;
+
+  [[nodiscard]] std::uint64_t hash(const SipKey& key) const;
+  friend bool operator==(const MappingKey&, const MappingKey&) = default;
+};
+
+}  // namespace cordon

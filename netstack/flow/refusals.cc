@@ -1,0 +1,53 @@
+#include "netstack/flow/refusals.h"
+
+#include <algorithm>
+
+namespace cordon {
+
+void Refusals::refuse(Instant now, const Judgement& judgement, Bytes reply) {
+  drops_.add(Drop::kDenied);
+  const Denial denial{.id = ++last_id_, .request = judgement.request, .verdict = judgement.verdict};
+  Held* const slot = free_slot();
+  const bool is_waited_for = events_.denied(denial);
+  if (reply.empty() || reply.size() > kMaxReply) return;
+  if (slot == nullptr || !is_waited_for) {
+    link_.send_packet(reply);
+    return;
+  }
+  slot->id = denial.id;
+  slot->size = static_cast<std::uint16_t>(reply.size());
+  slot->until = now + kRefusalHold;
+  std::ranges::copy(reply, slot->reply.begin());
+}
+
+void Refusals::on_told(std::uint32_t id) {
+  for (Held& held : held_) {
+    if (id != 0 && held.id == id) release(held);
+  }
+}
+
+Instant Refusals::next_deadline() const {
+  Instant first = kNever;
+  for (const Held& held : held_) {
+    if (held.id != 0) first = std::min(first, held.until);
+  }
+  return first;
+}
+
+void Refusals::on_deadline(Instant now) {
+  for (Held& held : held_) {
+    if (held.id != 0 && held.until <= now) release(held);
+  }
+}
+
+Refusals::Held* Refusals::free_slot() {
+  const auto found = std::ranges::find_if(held_, [](const Held& held) { return held.id == 0; });
+  return found == held_.end() ? nullptr : &*found;
+}
+
+void Refusals::release(Held& held) {
+  link_.send_packet(Bytes(held.reply).first(held.size));
+  held.id = 0;
+}
+
+}  // namespace cordon

@@ -1,0 +1,57 @@
+// Refusals: what a denied flow gets, and when.
+//
+// A denial is told to the supervisor, which looks the guest's process up by its socket. That socket
+// is gone as soon as the guest has read the refusal, so the refusal waits until the supervisor has
+// had its look, or for kRefusalHold at the longest. Only a few wait at once; the others are refused
+// on the spot, without a process in their line.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "netstack/base/time.h"
+#include "netstack/flow/admission.h"
+#include "netstack/link/guest_link.h"
+#include "netstack/seams/events.h"
+
+namespace cordon {
+
+/// A denied connect() fails within 50 ms; this is what the look-up may take of it.
+inline constexpr Duration kRefusalHold = std::chrono::milliseconds(25);
+
+class Refusals {
+ public:
+  Refusals(Events& events, GuestLink& link, DropCounters& drops)
+      : events_(events), link_(link), drops_(drops) {}
+
+  /// Reports the denial, then sends `reply`, a whole IP packet of at most kMaxReply octets (none:
+  /// the refusal is silent).
+  void refuse(Instant now, const Judgement& judgement, Bytes reply);
+  /// The supervisor has told denial `id`.
+  void on_told(std::uint32_t id);
+
+  [[nodiscard]] Instant next_deadline() const;
+  void on_deadline(Instant now);
+
+  static constexpr std::size_t kMaxReply = 1280;
+
+ private:
+  struct Held {
+    std::uint32_t id = 0;  // 0: free
+    std::uint16_t size = 0;
+    Instant until{};
+    std::array<std::uint8_t, kMaxReply> reply{};
+  };
+
+  Held* free_slot();
+  void release(Held& held);
+
+  Events& events_;
+  GuestLink& link_;
+  DropCounters& drops_;
+  std::array<Held, 16> held_{};
+  std::uint32_t last_id_ = 0;
+};
+
+}  // namespace cordon

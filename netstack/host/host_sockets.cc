@@ -1,0 +1,307 @@
+#include "netstack/host/host_sockets.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <linux/errqueue.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include "netstack/flow/timeouts.h"
+#include "netstack/host/socket_address.h"
+#include "netstack/host/socket_options.h"
+
+namespace cordon {
+namespace {
+
+constexpr std::size_t kMaxDatagram = 65536;
+// Descriptors whose state is remembered: above any limit that a translator is given.
+constexpr std::size_t kMaxDescriptors = 128 * 1024;
+constexpr std::uint8_t kDefaultTtl = 64;
+// Every option that is sent or received with a datagram, with room.
+constexpr std::size_t kControlSize = 256;
+
+// Control messages of one datagram, written one behind the other (cmsg(3)).
+class ControlWriter {
+ public:
+  template <class T>
+  void add(int level, int type, const T& value) {
+    cmsghdr header{};
+    header.cmsg_len = CMSG_LEN(sizeof(T));
+    header.cmsg_level = level;
+    header.cmsg_type = type;
+    std::memcpy(storage_.data() + used_, &header, sizeof(header));
+    std::memcpy(storage_.data() + used_ + CMSG_LEN(0), &value, sizeof(T));
+    used_ += CMSG_SPACE(sizeof(T));
+  }
+  void attach(msghdr& message) {
+    message.msg_control = used_ == 0 ? nullptr : storage_.data();
+    message.msg_controllen = used_;
+  }
+
+ private:
+  alignas(cmsghdr) std::array<std::uint8_t, kControlSize> storage_{};
+  std::size_t used_ = 0;
+};
+
+template <class T>
+std::optional<T> control_value(const cmsghdr& header) {
+  if (header.cmsg_len < CMSG_LEN(sizeof(T))) return std::nullopt;
+  T value;
+  std::memcpy(&value, CMSG_DATA(&header), sizeof(T));
+  return value;
+}
+
+void write_fields(ControlWriter& control, Family family, const SendFields& fields) {
+  if (fields.ttl != kDefaultTtl) {
+    if (family == Family::kIpv4) {
+      control.add(IPPROTO_IP, IP_TTL, int{fields.ttl});
+    } else {
+      control.add(IPPROTO_IPV6, IPV6_HOPLIMIT, int{fields.ttl});
+    }
+  }
+  if (fields.traffic_class != 0) {
+    if (family == Family::kIpv4) {
+      control.add(IPPROTO_IP, IP_TOS, int{fields.traffic_class});
+    } else {
+      control.add(IPPROTO_IPV6, IPV6_TCLASS, int{fields.traffic_class});
+    }
+  }
+  if (fields.segment_size != 0) {
+    control.add(IPPROTO_UDP, UDP_SEGMENT, std::uint16_t{fields.segment_size});
+  }
+}
+
+// What the error queue says of one datagram (ip(7), IP_RECVERR).
+struct QueuedError {
+  sock_extended_err error{};
+  std::optional<IpAddress> offender;
+};
+
+std::optional<QueuedError> queued_error(msghdr& message) {
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    const bool is_v4 = header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_RECVERR;
+    const bool is_v6 = header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_RECVERR;
+    if (!is_v4 && !is_v6) continue;
+    QueuedError queued;
+    struct WithOffenderV4 {
+      sock_extended_err error;
+      sockaddr_in offender;
+    };
+    struct WithOffenderV6 {
+      sock_extended_err error;
+      sockaddr_in6 offender;
+    };
+    if (const auto v4 = control_value<WithOffenderV4>(*header); is_v4 && v4) {
+      queued.error = v4->error;
+      if (v4->offender.sin_family == AF_INET) {
+        queued.offender = IpAddress::v4(ntohl(v4->offender.sin_addr.s_addr));
+      }
+    } else if (const auto v6 = control_value<WithOffenderV6>(*header); is_v6 && v6) {
+      queued.error = v6->error;
+      if (v6->offender.sin6_family == AF_INET6) {
+        queued.offender = IpAddress::from_octets(
+            Bytes(v6->offender.sin6_addr.s6_addr, sizeof(v6->offender.sin6_addr.s6_addr)));
+      }
+    } else {
+      continue;
+    }
+    return queued;
+  }
+  return std::nullopt;
+}
+
+bool is_ttl_exceeded(const sock_extended_err& error) {
+  return (error.ee_origin == SO_EE_ORIGIN_ICMP && error.ee_type == ICMP_TIME_EXCEEDED) ||
+         (error.ee_origin == SO_EE_ORIGIN_ICMP6 && error.ee_type == ICMPV6_TIME_EXCEED);
+}
+
+}  // namespace
+
+KernelHostSockets::KernelHostSockets(EventLoop& loop)
+    : loop_(loop), buffer_(kMaxDatagram), fragmenting_(kMaxDescriptors) {}
+
+IoResult<SocketHandle> KernelHostSockets::dial(const AllowedDestination& destination,
+                                               SocketOwner owner) {
+  const Endpoint& endpoint = destination.endpoint();
+  const int family = socket_family(endpoint.address.family());
+  // syscalls: socket(SOCK_STREAM) connect
+  UniqueFd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (!socket.is_open()) return std::unexpected(Errno{errno});
+  preset_stream(socket.get());
+  const SocketAddress address(endpoint);
+  if (connect(socket.get(), address.get(), address.size()) != 0 && errno != EINPROGRESS) {
+    return std::unexpected(Errno{errno});
+  }
+  const IoStatus watched = loop_.watch_edges(socket.get(), owner);
+  if (!watched) return std::unexpected(watched.error());
+  return SocketHandle{socket.release()};
+}
+
+IoStatus KernelHostSockets::dial_result(SocketHandle socket) {
+  return connect_result(socket.descriptor);
+}
+
+std::optional<Endpoint> KernelHostSockets::local_endpoint(SocketHandle socket) {
+  SocketAddress address;
+  // syscalls: getsockname
+  if (getsockname(socket.descriptor, address.out(), address.size_out()) != 0) return std::nullopt;
+  return address.endpoint();
+}
+
+IoResult<AcceptedStream> KernelHostSockets::accept(SocketHandle listener) {
+  SocketAddress client;
+  // syscalls: accept4(SOCK_NONBLOCK|SOCK_CLOEXEC)
+  UniqueFd socket(
+      accept4(listener.descriptor, client.out(), client.size_out(), SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket.is_open()) return std::unexpected(Errno{errno});
+  preset_stream(socket.get());
+  const std::optional<Endpoint> local = local_endpoint(SocketHandle{socket.get()});
+  const std::optional<Endpoint> from = client.endpoint();
+  if (!from || !local) return std::unexpected(Errno{ECONNABORTED});
+  return AcceptedStream{.socket = SocketHandle{socket.release()}, .client = *from, .local = *local};
+}
+
+IoStatus KernelHostSockets::own(SocketHandle socket, SocketOwner owner) {
+  return loop_.watch_edges(socket.descriptor, owner);
+}
+
+void KernelHostSockets::set_listening(SocketHandle listener, SocketOwner owner, bool is_on) {
+  loop_.set_readable(listener.descriptor, owner, is_on);
+}
+
+IoResult<SocketHandle> KernelHostSockets::open_datagram(Family family, int protocol,
+                                                        SocketOwner owner) {
+  // syscalls: socket(SOCK_DGRAM)
+  UniqueFd socket(
+      ::socket(socket_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+  if (!socket.is_open()) return std::unexpected(Errno{errno});
+  preset_datagram(socket.get(), family, protocol == IPPROTO_UDP);
+  const auto index = static_cast<std::size_t>(socket.get());
+  if (index < fragmenting_.size()) fragmenting_[index] = Fragmenting::kUnset;
+  const IoStatus watched = loop_.watch_readable(socket.get(), owner);
+  if (!watched) return std::unexpected(watched.error());
+  return SocketHandle{socket.release()};
+}
+
+IoResult<SocketHandle> KernelHostSockets::open_udp(Family family, SocketOwner owner) {
+  return open_datagram(family, IPPROTO_UDP, owner);
+}
+
+IoResult<SocketHandle> KernelHostSockets::open_ping(Family family, SocketOwner owner) {
+  return open_datagram(family, family == Family::kIpv4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6},
+                       owner);
+}
+
+IoStatus KernelHostSockets::send(SocketHandle socket, const AllowedDestination& destination,
+                                 const SendFields& fields, Bytes payload) {
+  const Family family = destination.endpoint().address.family();
+  SocketAddress address(destination.endpoint());
+  set_may_fragment(socket.descriptor, family, fields.may_fragment);
+  ControlWriter control;
+  write_fields(control, family, fields);
+  iovec part{.iov_base = const_cast<std::uint8_t*>(payload.data()),  // NOLINT: only read
+             .iov_len = payload.size()};
+  msghdr message{
+      .msg_name = address.out(), .msg_namelen = address.size(), .msg_iov = &part, .msg_iovlen = 1};
+  control.attach(message);
+  // syscalls: sendmsg
+  if (sendmsg(socket.descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return {};
+  return std::unexpected(Errno{errno});
+}
+
+void KernelHostSockets::set_may_fragment(int descriptor, Family family, bool may_fragment) {
+  const auto index = static_cast<std::size_t>(descriptor);
+  const Fragmenting wanted = may_fragment ? Fragmenting::kMay : Fragmenting::kMayNot;
+  if (index >= fragmenting_.size() || fragmenting_[index] == wanted) return;
+  fragmenting_[index] = wanted;
+  if (family == Family::kIpv4) {
+    set_option(descriptor, IPPROTO_IP, IP_MTU_DISCOVER,
+               may_fragment ? int{IP_PMTUDISC_DONT} : int{IP_PMTUDISC_DO});
+  } else {
+    set_option(descriptor, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+               may_fragment ? int{IPV6_PMTUDISC_WANT} : int{IPV6_PMTUDISC_DO});
+  }
+}
+
+bool KernelHostSockets::receive(SocketHandle socket, std::size_t budget, DatagramSink& sink) {
+  // Errors first: a datagram that is waiting may be the answer to what is sent again after one.
+  drain_errors(socket.descriptor, sink);
+  for (; budget > 0; --budget) {
+    if (!receive_one(socket.descriptor, sink)) return false;
+  }
+  return true;
+}
+
+bool KernelHostSockets::receive_one(int descriptor, DatagramSink& sink) {
+  SocketAddress peer;
+  alignas(cmsghdr) std::array<std::uint8_t, kControlSize> control{};
+  iovec part{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
+  msghdr message{.msg_name = peer.out(),
+                 .msg_namelen = SocketAddress::capacity(),
+                 .msg_iov = &part,
+                 .msg_iovlen = 1,
+                 .msg_control = control.data(),
+                 .msg_controllen = control.size()};
+  // syscalls: recvmsg
+  const ssize_t size = recvmsg(descriptor, &message, MSG_DONTWAIT);
+  if (size < 0) {
+    // A pending ICMP error is reported here once; the error queue has told it.
+    return errno != EAGAIN && errno != EBADF && errno != EINTR;
+  }
+  *peer.size_out() = message.msg_namelen;
+  const std::optional<Endpoint> from = peer.endpoint();
+  if (!from) return true;
+  ReceivedDatagram datagram{.peer = *from,
+                            .payload = Bytes(buffer_).first(static_cast<std::size_t>(size))};
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != IPPROTO_UDP || header->cmsg_type != UDP_GRO) continue;
+    const int segment = control_value<int>(*header).value_or(0);
+    if (segment > 0 && segment < size) datagram.segment_size = static_cast<std::uint16_t>(segment);
+  }
+  sink.on_datagram(datagram);
+  return true;
+}
+
+void KernelHostSockets::drain_errors(int descriptor, DatagramSink& sink) {
+  // The queue is bounded by the socket's receive buffer; this bound is for a peer that keeps
+  // filling it.
+  for (int i = 0; i < 64; ++i) {
+    SocketAddress destination;
+    alignas(cmsghdr) std::array<std::uint8_t, kControlSize> control{};
+    std::array<std::uint8_t, 1024> payload{};
+    iovec part{.iov_base = payload.data(), .iov_len = payload.size()};
+    msghdr message{.msg_name = destination.out(),
+                   .msg_namelen = SocketAddress::capacity(),
+                   .msg_iov = &part,
+                   .msg_iovlen = 1,
+                   .msg_control = control.data(),
+                   .msg_controllen = control.size()};
+    // syscalls: recvmsg(MSG_ERRQUEUE)
+    const ssize_t size = recvmsg(descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (size < 0) return;
+    *destination.size_out() = message.msg_namelen;
+    const std::optional<Endpoint> to = destination.endpoint();
+    const std::optional<QueuedError> queued = queued_error(message);
+    if (!to || !queued) continue;
+    const int error = static_cast<int>(queued->error.ee_errno);
+    sink.on_error(DatagramError{.destination = *to,
+                                .error = error,
+                                .offender = queued->offender,
+                                .is_ttl_exceeded = is_ttl_exceeded(queued->error),
+                                .mtu = error == EMSGSIZE ? queued->error.ee_info : 0,
+                                .payload = Bytes(payload).first(static_cast<std::size_t>(size))});
+  }
+}
+
+void KernelHostSockets::close(SocketHandle socket) {
+  // syscalls: close
+  UniqueFd(socket.descriptor).reset();
+}
+
+}  // namespace cordon

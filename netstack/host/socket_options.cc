@@ -1,0 +1,73 @@
+#include "netstack/host/socket_options.h"
+
+#include <cerrno>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include "netstack/flow/timeouts.h"
+
+namespace cordon {
+namespace {
+
+// Room for a fast stream between two turns of the loop. The kernel cuts it to net.core.rmem_max.
+constexpr int kStreamReceiveBuffer = 2 * 1024 * 1024;
+constexpr int kDatagramReceiveBuffer = 4 * 1024 * 1024;
+// Keep-alive probes after the idle time, and how many go unanswered before the peer counts as dead:
+// the kernel's own defaults (tcp(7)).
+constexpr int kKeepAliveInterval = 75;
+constexpr int kKeepAliveProbes = 9;
+
+}  // namespace
+
+bool set_option(int descriptor, int level, int name, int value) {
+  // syscalls: setsockopt
+  return setsockopt(descriptor, level, name, &value, sizeof(value)) == 0;
+}
+
+void set_reset_on_close(int descriptor, bool is_on) {
+  const linger value{.l_onoff = is_on ? 1 : 0, .l_linger = 0};
+  // syscalls: setsockopt(SOL_SOCKET, SO_LINGER)
+  (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &value, sizeof(value));
+}
+
+void preset_stream(int descriptor) {
+  using std::chrono::duration_cast;
+  using std::chrono::seconds;
+  set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(descriptor, SOL_SOCKET, SO_RCVBUF, kStreamReceiveBuffer);
+  set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE,
+             static_cast<int>(duration_cast<seconds>(kTcpKeepAlive).count()));
+  set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveInterval);
+  set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
+  set_reset_on_close(descriptor, true);
+}
+
+void preset_datagram(int descriptor, Family family, bool is_udp) {
+  if (family == Family::kIpv4) {
+    set_option(descriptor, IPPROTO_IP, IP_RECVERR, 1);
+  } else {
+    set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    set_option(descriptor, IPPROTO_IPV6, IPV6_RECVERR, 1);
+  }
+  set_option(descriptor, SOL_SOCKET, SO_RCVBUF, kDatagramReceiveBuffer);
+  if (is_udp) set_option(descriptor, IPPROTO_UDP, UDP_GRO, 1);
+}
+
+IoStatus connect_result(int descriptor) {
+  int error = 0;
+  socklen_t size = sizeof(error);
+  // syscalls: getsockopt(SOL_SOCKET, SO_ERROR)
+  if (getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) return std::unexpected(Errno{error});
+  // No error may also mean: not decided yet. Only a connected socket has a peer.
+  sockaddr_in6 peer{};
+  size = sizeof(peer);
+  // syscalls: getpeername
+  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) == 0) return {};
+  return std::unexpected(Errno{errno == ENOTCONN ? EINPROGRESS : errno});
+}
+
+}  // namespace cordon

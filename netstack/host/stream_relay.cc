@@ -1,0 +1,180 @@
+#include "netstack/host/stream_relay.h"
+
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <optional>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "netstack/host/socket_options.h"
+
+namespace cordon {
+namespace {
+
+// Half of an unprivileged user's soft budget at 16 pages each (pipe(7): 16,384 pages).
+constexpr std::size_t kMaxPipes = 512;
+// What one splice may take: more than a pipe holds, so the pipe decides.
+constexpr std::size_t kSpliceSize = 1024 * 1024;
+constexpr std::size_t kCopySize = 16 * 1024;
+
+}  // namespace
+
+// One attempt: how many octets went, and why it stopped, if it did.
+struct StreamRelay::Step {
+  std::size_t octets = 0;
+  std::optional<Transfer::Stop> stop;
+  int error = 0;
+
+  static Step source(ssize_t result) {
+    if (result > 0) return Step{.octets = static_cast<std::size_t>(result)};
+    if (result == 0) return Step{.stop = Transfer::Stop::kEnd};
+    if (errno == EAGAIN || errno == EINTR) return Step{.stop = Transfer::Stop::kSourceEmpty};
+    return Step{.stop = Transfer::Stop::kSourceError, .error = errno};
+  }
+  static Step sink(ssize_t result) {
+    if (result >= 0) return Step{.octets = static_cast<std::size_t>(result)};
+    if (errno == EAGAIN || errno == EINTR) return Step{.stop = Transfer::Stop::kSinkFull};
+    return Step{.stop = Transfer::Stop::kSinkError, .error = errno};
+  }
+};
+
+StreamRelay::StreamRelay() : buffer_(kCopySize) {
+  pipes_.reserve(kMaxPipes);
+  free_.reserve(kMaxPipes);
+}
+
+Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
+                           std::size_t budget) {
+  Transfer transfer;
+  const auto stop_with = [&](const Step& step) {
+    if (hold.octets == 0) give_pipe(hold);
+    transfer.stop = *step.stop;
+    transfer.error = step.error;
+    return transfer;
+  };
+  while (true) {
+    if (hold.octets > 0) {
+      const Step step = drain_hold(to, hold);
+      transfer.octets += step.octets;
+      if (step.stop) return stop_with(step);
+      continue;
+    }
+    if (transfer.octets >= budget) return stop_with(Step{.stop = Transfer::Stop::kBudget});
+    const bool has_pipe = take_pipe(hold);
+    if (has_pipe && !is_small) {
+      const Step step = splice_in(from, hold);
+      if (step.stop) return stop_with(step);
+      continue;
+    }
+    const Step step = has_pipe ? copy(from, to, hold) : peek(from, to);
+    transfer.octets += step.octets;
+    if (step.stop) return stop_with(step);
+    is_small = is_small && transfer.octets < kCopySize;
+  }
+}
+
+StreamRelay::Step StreamRelay::drain_hold(SocketHandle to, PipeHold& hold) {
+  const Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
+  // syscalls: splice
+  const Step step = Step::sink(splice(pipe.read.get(), nullptr, to.descriptor, nullptr, hold.octets,
+                                      SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+  hold.octets -= static_cast<std::uint32_t>(step.octets);
+  return step;
+}
+
+StreamRelay::Step StreamRelay::splice_in(SocketHandle from, PipeHold& hold) {
+  const Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
+  // syscalls: splice
+  const Step step = Step::source(splice(from.descriptor, nullptr, pipe.write.get(), nullptr,
+                                        kSpliceSize, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+  hold.octets += static_cast<std::uint32_t>(step.octets);
+  return Step{.stop = step.stop, .error = step.error};
+}
+
+StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold& hold) {
+  // syscalls: recvfrom sendto
+  const Step received =
+      Step::source(recv(from.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT));
+  if (received.stop) return received;
+  Step sent =
+      Step::sink(send(to.descriptor, buffer_.data(), received.octets, MSG_DONTWAIT | MSG_NOSIGNAL));
+  if (sent.stop == Transfer::Stop::kSinkError) return sent;
+  if (sent.octets < received.octets) {
+    // What the sink did not take waits in the pipe, which is empty and larger than the buffer.
+    // syscalls: write
+    const ssize_t kept = write(pipes_[static_cast<std::size_t>(hold.slot)].write.get(),
+                               buffer_.data() + sent.octets, received.octets - sent.octets);
+    if (kept != static_cast<ssize_t>(received.octets - sent.octets)) {
+      return Step{.octets = sent.octets, .stop = Transfer::Stop::kSinkError, .error = errno};
+    }
+    hold.octets = static_cast<std::uint32_t>(kept);
+    sent.stop = Transfer::Stop::kSinkFull;
+    return sent;
+  }
+  // Less than was asked for means that the source is empty (epoll(7)); its next octet is a new
+  // event.
+  if (received.octets < buffer_.size()) sent.stop = Transfer::Stop::kSourceEmpty;
+  return sent;
+}
+
+StreamRelay::Step StreamRelay::peek(SocketHandle from, SocketHandle to) {
+  // syscalls: recvfrom(MSG_PEEK) sendto recvfrom(MSG_TRUNC)
+  const Step seen =
+      Step::source(recv(from.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT | MSG_PEEK));
+  if (seen.stop) return seen;
+  const Step sent =
+      Step::sink(send(to.descriptor, buffer_.data(), seen.octets, MSG_DONTWAIT | MSG_NOSIGNAL));
+  if (sent.octets > 0) {
+    (void)recv(from.descriptor, buffer_.data(), sent.octets, MSG_DONTWAIT | MSG_TRUNC);
+  }
+  return sent;
+}
+
+bool StreamRelay::take_pipe(PipeHold& hold) {
+  if (hold.slot >= 0) return true;
+  if (free_.empty()) {
+    if (pipes_.size() == kMaxPipes) return false;
+    std::array<int, 2> ends{};
+    // syscalls: pipe2
+    if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return false;
+    pipes_.push_back(Pipe{.read = UniqueFd(ends[0]), .write = UniqueFd(ends[1])});
+    free_.push_back(static_cast<std::int32_t>(pipes_.size() - 1));
+  }
+  hold.slot = free_.back();
+  free_.pop_back();
+  return true;
+}
+
+void StreamRelay::give_pipe(PipeHold& hold) {
+  if (hold.slot < 0) return;
+  free_.push_back(hold.slot);
+  hold.slot = -1;
+}
+
+void StreamRelay::drop_hold(PipeHold& hold) {
+  if (hold.slot < 0) return;
+  // What is left in the pipe is nobody's any more; the next flow must find it empty.
+  Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
+  while (hold.octets > 0) {
+    const ssize_t size = read(pipe.read.get(), buffer_.data(), buffer_.size());
+    if (size <= 0) break;
+    hold.octets -= static_cast<std::uint32_t>(size);
+  }
+  hold.octets = 0;
+  give_pipe(hold);
+}
+
+void StreamRelay::shutdown_write(SocketHandle socket) {
+  // syscalls: shutdown
+  (void)shutdown(socket.descriptor, SHUT_WR);  // A socket that is gone says so by its next event.
+}
+
+void StreamRelay::close(SocketHandle socket) {
+  set_reset_on_close(socket.descriptor, false);
+  UniqueFd(socket.descriptor).reset();
+}
+
+void StreamRelay::reset(SocketHandle socket) { UniqueFd(socket.descriptor).reset(); }
+
+}  // namespace cordon

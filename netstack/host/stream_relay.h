@@ -1,0 +1,48 @@
+// Streams on the kernel: octets from one socket to the other without a copy through user space, by
+// splice() and a pipe between.
+//
+// A young stream is copied (recv, send): a short exchange costs two calls instead of four. A pipe
+// is held by a flow only while it holds octets that the sink would not take; an unprivileged user's
+// budget of pipe pages (fs.pipe-user-pages-soft, pipe(7)) is why there are only kMaxPipes. Without
+// one at hand nothing is taken from the source that the sink has not taken: the octets are peeked
+// at, sent, and then consumed.
+#pragma once
+
+#include <vector>
+
+#include "netstack/base/unique_fd.h"
+#include "netstack/seams/guest_sockets.h"
+
+namespace cordon {
+
+class StreamRelay final : public Streams {
+ public:
+  StreamRelay();
+
+  Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
+                std::size_t budget) override;
+  void shutdown_write(SocketHandle socket) override;
+  void close(SocketHandle socket) override;
+  void reset(SocketHandle socket) override;
+  void drop_hold(PipeHold& hold) override;
+
+ private:
+  struct Pipe {
+    UniqueFd read;
+    UniqueFd write;
+  };
+  struct Step;
+
+  bool take_pipe(PipeHold& hold);
+  void give_pipe(PipeHold& hold);
+  Step drain_hold(SocketHandle to, PipeHold& hold);
+  Step splice_in(SocketHandle from, PipeHold& hold);
+  Step copy(SocketHandle from, SocketHandle to, PipeHold& hold);
+  Step peek(SocketHandle from, SocketHandle to);
+
+  std::vector<Pipe> pipes_;
+  std::vector<std::int32_t> free_;
+  std::vector<std::uint8_t> buffer_;
+};
+
+}  // namespace cordon

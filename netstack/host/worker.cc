@@ -1,0 +1,234 @@
+#include "netstack/host/worker.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+#include "netstack/flow/limits.h"
+#include "netstack/host/control_channel.h"
+#include "netstack/host/event_loop.h"
+#include "netstack/host/guest_sockets.h"
+#include "netstack/host/host_monitor.h"
+#include "netstack/host/host_sockets.h"
+#include "netstack/host/route_query.h"
+#include "netstack/host/socket_options.h"
+#include "netstack/host/stream_relay.h"
+#include "netstack/host/tap_device.h"
+#include "netstack/translator.h"
+
+namespace cordon {
+namespace {
+
+// Turns of one socket in one turn of the loop, each of UdpFlows' receive budget.
+constexpr int kSocketTurns = 4;
+// Changes on a host come in bursts (an interface going up is a dozen messages).
+constexpr Duration kChangeRest = std::chrono::milliseconds(20);
+
+class KernelEntropy final : public Entropy {
+ public:
+  std::uint64_t next() override {
+    std::uint64_t value = 0;
+    // syscalls: getrandom
+    while (getrandom(&value, sizeof(value), 0) != sizeof(value)) {
+    }
+    return value;
+  }
+};
+
+// Each TCP flow takes two descriptors; UDP, echo and DNS have their own bounds, and share what a
+// small limit leaves.
+std::size_t max_tcp_flows() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMaxFlows / 2;
+  const std::size_t descriptors = limit.rlim_cur;
+  const std::size_t left = descriptors - std::min(descriptors / 2, kReservedDescriptors);
+  return std::max<std::size_t>(std::min(left / 3, kMaxFlows), 16);
+}
+
+class KernelWorker final : public Worker {
+ public:
+  struct Parts {
+    EventLoop loop;
+    FibQuery routes;
+    HostMonitor monitor;
+  };
+
+  KernelWorker(Parts parts, TranslatorConfig config, WorkerDescriptors descriptors,
+               GuestSocketPool& pool)
+      : loop_(std::move(parts.loop)),
+        routes_(std::move(parts.routes)),
+        monitor_(std::move(parts.monitor)),
+        tap_(std::move(descriptors.tap), descriptors.has_udp_trains),
+        control_(std::move(descriptors.control)),
+        published_(std::move(descriptors.published)),
+        host_(loop_),
+        guest_(loop_, pool),
+        translator_(std::move(config),
+                    TranslatorSeams{.tap = tap_,
+                                    .host = host_,
+                                    .guest = guest_,
+                                    .streams = streams_,
+                                    .routes = routes_,
+                                    .entropy = entropy_,
+                                    .events = control_},
+                    ports(), max_tcp_flows()) {}
+
+  Status watch_all();
+  int run() override;
+
+ private:
+  TranslatorPorts ports() const;
+  Status watch(int descriptor, SocketOwner owner, const char* what);
+  bool on_event(Instant now, const SocketEvent& event);
+  bool on_tap(Instant now);
+  bool on_control();
+  void on_upstreams(const Message& message);
+  void on_monitor(Instant now);
+
+  EventLoop loop_;
+  FibQuery routes_;
+  HostMonitor monitor_;
+  KernelEntropy entropy_;
+  TapDevice tap_;
+  ControlChannel control_;
+  std::vector<PublishedSocket> published_;
+  KernelHostSockets host_;
+  KernelGuestSockets guest_;
+  StreamRelay streams_;
+  Translator translator_;
+  HostChange pending_change_;
+  Instant change_due_ = kNever;
+};
+
+TranslatorPorts KernelWorker::ports() const {
+  TranslatorPorts ports;
+  for (const PublishedSocket& published : published_) {
+    const SocketHandle handle{published.socket.get()};
+    if (published.protocol == Protocol::kUdp) {
+      ports.udp.push_back({.socket = handle, .guest_port = published.guest_port});
+    } else {
+      ports.tcp.push_back({.listener = handle, .guest_port = published.guest_port});
+    }
+  }
+  return ports;
+}
+
+Status KernelWorker::watch(int descriptor, SocketOwner owner, const char* what) {
+  if (const IoStatus watched = loop_.watch_readable(descriptor, owner); !watched) {
+    return errno_error(watched.error().value, std::string("epoll_ctl: ") + what);
+  }
+  return {};
+}
+
+Status KernelWorker::watch_all() {
+  CORDON_TRY_STATUS(watch(tap_.descriptor(), {.kind = OwnerKind::kTap}, "tap"));
+  CORDON_TRY_STATUS(watch(control_.descriptor(), {.kind = OwnerKind::kControl}, "control"));
+  CORDON_TRY_STATUS(watch(monitor_.descriptor(), {.kind = OwnerKind::kMonitor}, "monitor"));
+  std::uint32_t tcp = 0;
+  std::uint32_t udp = 0;
+  for (const PublishedSocket& published : published_) {
+    const bool is_udp = published.protocol == Protocol::kUdp;
+    if (is_udp) preset_datagram(published.socket.get(), published.bound.address.family(), true);
+    const SocketOwner owner{.kind = is_udp ? OwnerKind::kPublished : OwnerKind::kListener,
+                            .index = is_udp ? udp++ : tcp++};
+    CORDON_TRY_STATUS(watch(published.socket.get(), owner, "published port"));
+  }
+  return {};
+}
+
+int KernelWorker::run() {
+  Instant now = monotonic_now();
+  while (true) {
+    const Instant deadline = std::min(translator_.next_deadline(), change_due_);
+    const std::span<const SocketEvent> events = loop_.wait(now, deadline);
+    now = monotonic_now();
+    for (const SocketEvent& event : events) {
+      if (!on_event(now, event)) return 0;
+    }
+    if (change_due_ <= now) {
+      change_due_ = kNever;
+      translator_.on_host_change(now, pending_change_.is_address_lost);
+      pending_change_ = {};
+    }
+    if (translator_.next_deadline() <= now) translator_.on_deadline(now);
+    if (translator_.is_tap_gone()) return EBADFD;
+  }
+}
+
+// False where the supervisor has gone: the end.
+bool KernelWorker::on_event(Instant now, const SocketEvent& event) {
+  switch (event.owner.kind) {
+    case OwnerKind::kTap:
+      return on_tap(now);
+    case OwnerKind::kControl:
+      return on_control();
+    case OwnerKind::kMonitor:
+      on_monitor(now);
+      return true;
+    case OwnerKind::kTcpHost:
+    case OwnerKind::kTcpGuest:
+    case OwnerKind::kUdp:
+    case OwnerKind::kEcho:
+    case OwnerKind::kDns:
+    case OwnerKind::kListener:
+    case OwnerKind::kPublished:
+      break;
+  }
+  for (int i = 0; i < kSocketTurns; ++i) {
+    if (!translator_.on_socket(now, event.owner, event.readiness)) break;
+  }
+  return true;
+}
+
+bool KernelWorker::on_tap(Instant now) {
+  for (std::size_t i = 0; i < kFramesPerTurn; ++i) {
+    const IoResult<FrameIn> frame = tap_.receive();
+    // EBADFD: the device was deleted, and with it the guest's network.
+    if (!frame) return frame.error().value != EBADFD;
+    translator_.on_frame(now, *frame);
+  }
+  return true;
+}
+
+bool KernelWorker::on_control() {
+  while (true) {
+    const IoResult<Message> message = control_.receive();
+    if (!message) return message.error().value == EAGAIN;
+    if (message->kind == MessageKind::kDenialTold) translator_.on_denial_told(message->id);
+    if (message->kind == MessageKind::kUpstreams) on_upstreams(*message);
+  }
+}
+
+void KernelWorker::on_upstreams(const Message& message) {
+  std::vector<Endpoint> upstreams;
+  const std::size_t count = std::min<std::size_t>(message.upstream_count, kMaxUpstreams);
+  for (std::size_t i = 0; i < count; ++i) {
+    upstreams.push_back(decode_endpoint(message.upstreams[i]));
+  }
+  translator_.set_upstreams(std::move(upstreams));
+}
+
+void KernelWorker::on_monitor(Instant now) {
+  const HostChange change = monitor_.read();
+  if (!change.has_changed) return;
+  pending_change_.is_address_lost = pending_change_.is_address_lost || change.is_address_lost;
+  change_due_ = std::min(change_due_, now + kChangeRest);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::open(TranslatorConfig config, WorkerDescriptors descriptors,
+                                             GuestSocketPool& pool) {
+  CORDON_TRY(EventLoop loop, EventLoop::open());
+  CORDON_TRY(FibQuery routes, FibQuery::open());
+  CORDON_TRY(HostMonitor monitor, HostMonitor::open());
+  auto worker = std::make_unique<KernelWorker>(
+      KernelWorker::Parts{
+          .loop = std::move(loop), .routes = std::move(routes), .monitor = std::move(monitor)},
+      std::move(config), std::move(descriptors), pool);
+  CORDON_TRY_STATUS(worker->watch_all());
+  return std::unique_ptr<Worker>(std::move(worker));
+}
+
+}  // namespace cordon

@@ -1,0 +1,78 @@
+// Kernel sockets inside the guest's network namespace, each standing for one remote end, and the
+// streams between them and the host's sockets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "netstack/base/result.h"
+#include "netstack/seams/sockets.h"
+#include "netstack/wire/tcp.h"
+
+namespace cordon {
+
+/// A connection as if its handshake had been made by the kernel: what TCP_REPAIR sets.
+struct Adoption {
+  Endpoint remote;  // the socket's own address: what the guest dialled
+  Endpoint guest;
+  Seq iss;                            // ours, as in the SYN-ACK
+  Seq irs;                            // the guest's, as in its SYN
+  std::uint16_t send_window = 0;      // the SYN's window, never scaled (RFC 7323 section 2.2)
+  std::uint16_t receive_window = 0;   // the SYN-ACK's window
+  SynOptions offered;                 // the SYN's options, reduced to what the SYN-ACK answered
+  std::uint16_t mss = 536;            // what the guest can take
+  std::uint8_t our_window_scale = 0;  // meant only where offered.window_scale is set
+};
+
+class GuestSockets {
+ public:
+  virtual ~GuestSockets() = default;
+  /// A socket in ESTABLISHED, without a packet sent. ENOBUFS: none is at hand this moment.
+  virtual IoResult<SocketHandle> adopt(const Adoption& adoption, SocketOwner owner) = 0;
+  /// An ordinary connect() to the guest from `client`'s address and port (IP_TRANSPARENT).
+  /// EADDRNOTAVAIL where that four-tuple is taken.
+  virtual IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
+                                      SocketOwner owner) = 0;
+  virtual IoStatus dial_result(SocketHandle socket) = 0;
+  /// The TSval that a segment of an adopted socket would carry now.
+  virtual std::uint32_t timestamp_now() = 0;
+};
+
+/// Octets between two sockets that are in neither: in a pipe that the flow holds only while it is
+/// full.
+struct PipeHold {
+  std::int32_t slot = -1;
+  std::uint32_t octets = 0;
+};
+
+struct Transfer {
+  enum class Stop : std::uint8_t {
+    kSourceEmpty,  // the source has nothing; its next event goes on
+    kSinkFull,     // the sink takes nothing; its next event goes on
+    kBudget,       // more to do: call again soon
+    kEnd,          // the source's FIN was reached and all before it is with the sink
+    kSourceError,  // the source is broken (`error`)
+    kSinkError,    // the sink is broken (`error`)
+  };
+  Stop stop = Stop::kSourceEmpty;
+  std::uint64_t octets = 0;
+  int error = 0;
+};
+
+class Streams {
+ public:
+  virtual ~Streams() = default;
+  /// Moves up to about `budget` octets. `is_small`: the stream is young, copying beats splicing.
+  virtual Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
+                        std::size_t budget) = 0;
+  /// FIN to the sink.
+  virtual void shutdown_write(SocketHandle socket) = 0;
+  /// Both halves are done: the kernel finishes what is under way.
+  virtual void close(SocketHandle socket) = 0;
+  /// RST, at once.
+  virtual void reset(SocketHandle socket) = 0;
+  /// Gives back what a hold has, its octets included.
+  virtual void drop_hold(PipeHold& hold) = 0;
+};
+
+}  // namespace cordon

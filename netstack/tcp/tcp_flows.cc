@@ -1,0 +1,345 @@
+// From the SYN to the stream; what comes after is in tcp_streams.cc.
+#include "netstack/tcp/tcp_flows.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace cordon {
+namespace {
+
+constexpr std::uint16_t kDnsPort = 53;
+// A dial this young is not given up for a newer one (reliability: eviction).
+constexpr Duration kHalfOpenMinAge = std::chrono::milliseconds(500);
+// RFC 5382 REQ-5: an established flow idle for less is never taken away.
+constexpr Duration kEstablishedMinIdle = std::chrono::seconds(7440);
+// How long a connected flow waits for a fresh socket from the guest side, and how often.
+constexpr Duration kAdoptionRetry = std::chrono::milliseconds(2);
+constexpr std::uint8_t kAdoptionTries = 250;
+constexpr std::uint8_t kAdoptionTriesOnError = 2;
+
+// Tries at other ports for a client whose four-tuple is taken inside.
+constexpr int kClientPortTries = 8;
+
+SocketOwner owner_of(OwnerKind kind, FlowId id) {
+  return SocketOwner{.kind = kind, .generation = id.generation, .index = id.index};
+}
+
+}  // namespace
+
+TcpFlows::TcpFlows(const FlowContext& context, std::size_t capacity)
+    : context_(context),
+      table_(capacity, SipKey{context.entropy.next(), context.entropy.next()}),
+      sequence_key_{context.entropy.next(), context.entropy.next()},
+      max_half_open_(std::min(kMaxHalfOpen, std::max<std::size_t>(capacity / 4, 1))) {
+  ready_.reserve(capacity);
+  pumping_.reserve(capacity);
+}
+
+void TcpFlows::on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment) {
+  if (!segment.flags.syn || segment.flags.ack) {
+    context_.drops.add(Drop::kTcpNotSyn);
+    if (is_steering_notice_due_) context_.events.notice(Notice::kSteeringLost, 0);
+    is_steering_notice_due_ = false;
+    return;
+  }
+  const FlowKey key{.guest = {.address = packet.source, .port = segment.source_port},
+                    .remote = {.address = packet.destination, .port = segment.destination_port}};
+  const std::optional<FlowId> known = table_.find(key);
+  if (known && on_repeated_syn(now, *known, segment)) return;
+  open(now, key, segment);
+}
+
+bool TcpFlows::on_repeated_syn(Instant now, FlowId id, const TcpSegment& segment) {
+  const Flow& flow = *table_.get(id);
+  const bool is_same = flow.direction == Direction::kOutbound && flow.syn.irs == segment.seq;
+  if (!is_same) {
+    end(id, FlowEnd::kReset);
+    return false;
+  }
+  if (flow.state == State::kStream) {
+    send_syn_ack(table_.key_of(id), flow.syn);
+  } else if (flow.state == State::kConnected) {
+    adopt(now, id);
+  }
+  return true;
+}
+
+void TcpFlows::open(Instant now, const FlowKey& key, const TcpSegment& segment) {
+  const Endpoint& remote = key.remote;
+  const bool is_dns = remote.port == kDnsPort;
+  const Meaning meaning = context_.admission.meaning_of(remote.address);
+  if (meaning == Meaning::kMulticast) return context_.drops.add(Drop::kMulticast);
+  const bool is_for_nobody = is_dns
+                                 ? upstreams_.empty() || !context_.config.policy.may_resolve_names()
+                                 : meaning == Meaning::kOurs;
+  if (is_for_nobody) return answer_errno(now, key, segment.seq, ECONNREFUSED);
+  if (!context_.load.may_begin(remote.address, now)) {
+    return context_.drops.add(Drop::kDestinationRate);
+  }
+  std::optional<AllowedDestination> destination;
+  if (is_dns) {
+    destination = Policy::upstream(upstreams_.front(), Protocol::kTcp);
+  } else {
+    const Judgement judgement = context_.admission.judge(Protocol::kTcp, key.guest, remote);
+    if (!judgement.allowed) return refuse(now, key, segment.seq, judgement);
+    destination = judgement.allowed;
+  }
+  if (!has_room_to_dial(now, remote.address)) return;
+  const auto list = is_dns ? kListDnsDialling : kListDialling;
+  const std::optional<FlowId> id = table_.insert(key, list, now);
+  if (!id) return context_.drops.add(Drop::kFlowLimit);
+  Flow& flow = *table_.get(*id);
+  flow.id = ++last_id_;
+  flow.is_dns = is_dns;
+  flow.syn = SynRecord{.irs = segment.seq,
+                       .iss = initial_sequence(sequence_key_, key, now),
+                       .window = segment.window,
+                       .options = parse_syn_options(segment.options)};
+  context_.load.dial_began(remote.address);
+  dial(now, *id, *destination);
+}
+
+bool TcpFlows::has_room_to_dial(Instant now, const IpAddress& address) {
+  const std::size_t dialling = table_.size_of(kListDialling) + table_.size_of(kListDnsDialling);
+  if (!context_.load.may_dial(address)) {
+    context_.drops.add(Drop::kHalfOpenLimit);
+    return false;
+  }
+  if (dialling >= max_half_open_) {
+    const std::optional<FlowId> oldest = table_.oldest(kListDialling);
+    if (!oldest || now - table_.used_at(*oldest) < kHalfOpenMinAge) {
+      context_.drops.add(Drop::kHalfOpenLimit);
+      return false;
+    }
+    end(*oldest, FlowEnd::kTimedOut);
+  }
+  if (make_room(now)) return true;
+  context_.drops.add(Drop::kFlowLimit);
+  context_.events.notice(Notice::kFlowLimit, 0);
+  return false;
+}
+
+bool TcpFlows::make_room(Instant now) {
+  if (table_.size() < table_.capacity()) return true;
+  struct Candidate {
+    List list;
+    Duration min_idle;
+  };
+  for (const Candidate& candidate :
+       {Candidate{kListDialling, kHalfOpenMinAge}, Candidate{kListHalfClosed, kTcpTransitory},
+        Candidate{kListStream, kEstablishedMinIdle}}) {
+    const std::optional<FlowId> oldest = table_.oldest(candidate.list);
+    if (!oldest || now - table_.used_at(*oldest) < candidate.min_idle) continue;
+    end(*oldest, FlowEnd::kTimedOut);
+    return true;
+  }
+  return false;
+}
+
+void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destination) {
+  Flow& flow = *table_.get(id);
+  flow.destination = destination;
+  const IoResult<SocketHandle> socket =
+      context_.host.dial(destination, owner_of(OwnerKind::kTcpHost, id));
+  if (!socket) return dial_failed(now, id, socket.error().value);
+  flow.host = *socket;
+}
+
+void TcpFlows::dial_failed(Instant now, FlowId id, int error) {
+  Flow& flow = *table_.get(id);
+  if (flow.is_dns && std::size_t{flow.upstream} + 1 < upstreams_.size()) {
+    return dial_next_upstream(now, id, error);
+  }
+  const FlowKey key = table_.key_of(id);
+  const Seq irs = flow.syn.irs;
+  end(id, error == ECONNREFUSED ? FlowEnd::kRefused : FlowEnd::kUnreachable);
+  answer_errno(now, key, irs, error);
+}
+
+void TcpFlows::dial_next_upstream(Instant now, FlowId id, int error) {
+  Flow& flow = *table_.get(id);
+  if (flow.host.is_open()) context_.streams.reset(flow.host);
+  flow.host = {};
+  ++flow.upstream;
+  if (flow.upstream >= upstreams_.size()) return dial_failed(now, id, error);
+  table_.touch(id, kListDnsDialling, now);
+  dial(now, id, Policy::upstream(upstreams_[flow.upstream], Protocol::kTcp));
+}
+
+void TcpFlows::answer_errno(Instant now, const FlowKey& key, Seq irs, int error) {
+  std::array<std::uint8_t, 128> packet{};
+  // A refused connect() and a reset look the same to the guest; ETIMEDOUT is left to its own timer.
+  if (error == ECONNREFUSED || error == ECONNRESET) {
+    context_.link.send_packet(Bytes(packet).first(write_refusal(packet, key, irs)));
+    return;
+  }
+  // A host without IPv6 says EADDRNOTAVAIL: it has no address to dial from (not: no port left).
+  const bool has_no_family = error == EADDRNOTAVAIL && key.remote.address.is_v6();
+  if (is_out_of_resources(error) && !has_no_family) {
+    context_.drops.add(Drop::kNoHostResource);
+    context_.events.notice(Notice::kNoHostResource, error);
+    return;
+  }
+  const std::optional<IcmpError> icmp =
+      has_no_family ? IcmpError::kNetUnreachable : icmp_for_errno(error);
+  if (!icmp) return;
+  const std::size_t size = write_quoted_syn(packet, key, irs);
+  context_.link.send_icmp_error(
+      now,
+      IcmpErrorFields{.source = context_.admission.link(key.guest.address.family()).gateway,
+                      .destination = key.guest.address,
+                      .error = *icmp},
+      Bytes(packet).first(size));
+}
+
+void TcpFlows::refuse(Instant now, const FlowKey& key, Seq irs, const Judgement& judgement) {
+  std::array<std::uint8_t, 128> packet{};
+  const std::size_t size = write_refusal(packet, key, irs);
+  context_.refusals.refuse(now, judgement, Bytes(packet).first(size));
+}
+
+void TcpFlows::on_connected(Instant now, FlowId id) {
+  Flow& flow = *table_.get(id);
+  const FlowKey key = table_.key_of(id);
+  context_.load.dial_ended(key.remote.address);
+  flow.state = State::kConnected;
+  if (!flow.is_dns) {
+    // The FIB again: an address that became the host's own while the dial was under way counts.
+    const Judgement judgement = context_.admission.judge(Protocol::kTcp, key.guest, key.remote);
+    if (!judgement.allowed) {
+      const Seq irs = flow.syn.irs;
+      end(id, FlowEnd::kRevoked);
+      return refuse(now, key, irs, judgement);
+    }
+  }
+  adopt(now, id);
+}
+
+void TcpFlows::adopt(Instant now, FlowId id) {
+  Flow& flow = *table_.get(id);
+  const FlowKey key = table_.key_of(id);
+  const IoResult<SocketHandle> guest =
+      context_.guest.adopt(adoption_of(key, flow.syn), owner_of(OwnerKind::kTcpGuest, id));
+  if (!guest) return adoption_failed(now, id, guest.error().value);
+  flow.guest = *guest;
+  // Before any octet can come from the new socket: a guest in SYN-SENT drops what is no SYN-ACK.
+  send_syn_ack(key, flow.syn);
+  begin_stream(now, id);
+}
+
+void TcpFlows::adoption_failed(Instant now, FlowId id, int error) {
+  Flow& flow = *table_.get(id);
+  const bool is_pool_dry = error == ENOBUFS;
+  if (++flow.adoption_tries < (is_pool_dry ? kAdoptionTries : kAdoptionTriesOnError)) {
+    table_.touch(id, kListAwaitingSocket, now);
+    return;
+  }
+  context_.events.notice(Notice::kAdoptionFailed, error);
+  const FlowKey key = table_.key_of(id);
+  const Seq irs = flow.syn.irs;
+  end(id, FlowEnd::kUnreachable);
+  // Not a refusal by the remote, so never a reset that would look like one.
+  answer_errno(now, key, irs, EHOSTUNREACH);
+}
+
+void TcpFlows::send_syn_ack(const FlowKey& key, const SynRecord& syn) {
+  std::array<std::uint8_t, 128> packet{};
+  const std::size_t size =
+      write_syn_ack(packet, key, syn, context_.config.mtu, context_.guest.timestamp_now());
+  context_.link.send_packet(Bytes(packet).first(size));
+}
+
+void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port) {
+  const LinkFamily& link = context_.admission.link(accepted.client.address.family());
+  FlowKey key{.guest = {.address = link.guest, .port = guest_port},
+              .remote = context_.admission.present_client(accepted.client)};
+  const Judgement judgement =
+      context_.admission.judge_inbound(Protocol::kTcp, key.guest, accepted.client);
+  if (!judgement.allowed || !make_room(now)) {
+    if (!judgement.allowed) context_.refusals.refuse(now, judgement, {});
+    return context_.streams.reset(accepted.socket);
+  }
+  IoResult<SocketHandle> guest = std::unexpected(Errno{EADDRNOTAVAIL});
+  for (int i = 0; i < kClientPortTries && !guest && guest.error().value == EADDRNOTAVAIL; ++i) {
+    // The true port first; another one only where two clients would be one inside.
+    if (i > 0)
+      key.remote.port = static_cast<std::uint16_t>(32768 + context_.entropy.next() % 28000);
+    if (table_.find(key)) continue;
+    const std::optional<FlowId> id = table_.insert(key, kListGuestDialling, now);
+    if (!id) break;
+    guest = context_.guest.dial(key.remote, key.guest, owner_of(OwnerKind::kTcpGuest, *id));
+    if (!guest) {
+      table_.erase(*id);
+      continue;
+    }
+    Flow& flow = *table_.get(*id);
+    flow.id = ++last_id_;
+    flow.state = State::kGuestDialling;
+    flow.direction = Direction::kInbound;
+    flow.destination = judgement.allowed;
+    flow.guest = *guest;
+    flow.host = accepted.socket;
+    if (!context_.host.own(accepted.socket, owner_of(OwnerKind::kTcpHost, *id))) {
+      end(*id, FlowEnd::kReset);
+    }
+    return;
+  }
+  if (!guest) context_.events.notice(Notice::kAdoptionFailed, guest.error().value);
+  context_.streams.reset(accepted.socket);
+}
+
+void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
+  const FlowId id{.index = owner.index, .generation = owner.generation};
+  const Flow* const flow = table_.get(id);
+  if (flow == nullptr) return;
+  const bool is_host = owner.kind == OwnerKind::kTcpHost;
+  switch (flow->state) {
+    case State::kDialling: {
+      const IoStatus result = context_.host.dial_result(flow->host);
+      if (result) return on_connected(now, id);
+      if (result.error().value != EINPROGRESS) dial_failed(now, id, result.error().value);
+      return;
+    }
+    case State::kConnected:
+      return;  // Waits for a socket of the guest side; its first pump sees what happened meanwhile.
+    case State::kGuestDialling: {
+      if (is_host) return;  // The client's octets and its end wait in its socket.
+      const IoStatus result = context_.guest.dial_result(flow->guest);
+      if (result) return begin_stream(now, id);
+      if (result.error().value != EINPROGRESS) end(id, FlowEnd::kRefused);
+      return;
+    }
+    case State::kStream:
+      return on_stream(now, id, is_host, readiness);
+  }
+}
+
+Instant TcpFlows::next_deadline() const {
+  Instant first = ready_.empty() ? kNever : Instant{};
+  first = std::min(first, table_.deadline(kListDialling, kTcpDial));
+  first = std::min(first, table_.deadline(kListDnsDialling, kDnsFailover));
+  first = std::min(first, table_.deadline(kListAwaitingSocket, kAdoptionRetry));
+  first = std::min(first, table_.deadline(kListGuestDialling, kInboundSyn));
+  first = std::min(first, table_.deadline(kListStream, kTcpEstablishedIdle));
+  return std::min(first, table_.deadline(kListHalfClosed, kTcpEstablishedIdle));
+}
+
+void TcpFlows::on_deadline(Instant now) {
+  pump_queued(now);
+  // Each list at most kSweep flows a turn: after a long suspend everything is due at once.
+  constexpr int kSweep = 256;
+  const auto each_due = [&](List list, Duration timeout, auto&& act) {
+    for (int i = 0; i < kSweep && table_.deadline(list, timeout) <= now; ++i) {
+      act(*table_.oldest(list));
+    }
+  };
+  each_due(kListDialling, kTcpDial, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
+  each_due(kListDnsDialling, kDnsFailover,
+           [&](FlowId id) { dial_next_upstream(now, id, ETIMEDOUT); });
+  each_due(kListAwaitingSocket, kAdoptionRetry, [&](FlowId id) { adopt(now, id); });
+  each_due(kListGuestDialling, kInboundSyn, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
+  each_due(kListStream, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
+  each_due(kListHalfClosed, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
+}
+
+}  // namespace cordon

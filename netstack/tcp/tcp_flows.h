@@ -1,0 +1,138 @@
+// TCP. The handshake is decided here; the stream runs in the kernel.
+//
+// Outbound
+//   SYN from the tap -> admission -> dial: the host's connect() is under way, the guest waits
+//     refused      -> RST; unreachable -> ICMP; out of resources -> silence, the guest repeats its
+//     SYN connected    -> the FIB is asked again, then a socket that stands for the remote is
+//     adopted in the
+//                     guest's namespace (seams/guest_sockets.h) and the SYN-ACK goes to the tap
+// Inbound (published ports)
+//   the host's listener accepted -> admission -> a socket in the guest's namespace connects to the
+//   guest from the client's own address -> connected: the stream; refused: the client gets a reset
+// Stream
+//   octets move between the two sockets until both halves are closed. FIN maps to FIN, RST to RST,
+//   and neither end ever sees a clean end that the other did not mean: both sockets linger at 0
+//   until the orderly close.
+//
+// No segment but a SYN comes by the tap: the steering in the guest's namespace keeps the others
+// inside. A flow therefore lives from its SYN until both sockets are closed, and there is no
+// TIME-WAIT of ours.
+//
+// A SYN for a flow that is there already: the same sequence number is a retransmission (ignored
+// while dialling, answered with the same SYN-ACK later); another one means that the guest's end of
+// the old connection is gone, so the old flow is reset and the new one begins.
+//
+// DNS over TCP goes to the host's upstreams, whatever address the guest dialled, the next one when
+// one is silent for kDnsFailover.
+//
+// Not done here: any TCP machinery. Windows, retransmission, keep-alive towards the guest, urgent
+// data, path MTU are the two kernel sockets' own.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "netstack/flow/context.h"
+#include "netstack/flow/table.h"
+#include "netstack/flow/timeouts.h"
+#include "netstack/tcp/handshake.h"
+
+namespace cordon {
+
+class TcpFlows {
+ public:
+  /// `capacity`: flows at once; each takes two descriptors.
+  TcpFlows(const FlowContext& context, std::size_t capacity);
+
+  /// A segment from the tap.
+  void on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment);
+  /// A connection to a published port that leads to `guest_port`.
+  void on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port);
+  /// kTcpHost and kTcpGuest.
+  void on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
+
+  [[nodiscard]] Instant next_deadline() const;
+  void on_deadline(Instant now);
+
+  /// Judges up to `budget` flows again, from slot `cursor` on; those that no longer pass are reset.
+  /// With `is_address_lost`, also those whose address the host no longer has. Returns the next
+  /// cursor, or nothing when the table is through.
+  std::optional<std::uint32_t> rejudge(Instant now, std::uint32_t cursor, std::size_t budget,
+                                       bool is_address_lost);
+
+  /// The upstreams of DNS over TCP; the list is the caller's and outlives this call only as a view.
+  void set_upstreams(std::span<const Endpoint> upstreams) { upstreams_ = upstreams; }
+
+  [[nodiscard]] std::size_t size() const { return table_.size(); }
+
+ private:
+  enum class State : std::uint8_t { kDialling, kConnected, kGuestDialling, kStream };
+  enum List : std::uint8_t {
+    kListDialling,
+    kListDnsDialling,
+    kListAwaitingSocket,
+    kListGuestDialling,
+    kListStream,
+    kListHalfClosed,
+    kLists,
+  };
+  struct Half {
+    PipeHold hold;
+    std::uint64_t octets = 0;
+    bool is_blocked = false;  // the sink was full; its next event goes on
+    bool is_done = false;     // FIN reached and passed on
+  };
+  struct Flow {
+    State state = State::kDialling;
+    Direction direction = Direction::kOutbound;
+    bool is_dns = false;
+    bool is_queued = false;  // in ready_
+    std::uint8_t upstream = 0;
+    std::uint8_t adoption_tries = 0;
+    SocketHandle host;
+    SocketHandle guest;
+    SynRecord syn;
+    Half up;                                        // guest to remote
+    Half down;                                      // remote to guest
+    std::optional<AllowedDestination> destination;  // inbound: the client
+    std::uint32_t id = 0;
+  };
+  static_assert(sizeof(Flow) + sizeof(FlowKey) <= 512);
+  using Table = FlowTable<FlowKey, Flow, kLists>;
+
+  bool on_repeated_syn(Instant now, FlowId id, const TcpSegment& segment);
+  void open(Instant now, const FlowKey& key, const TcpSegment& segment);
+  bool has_room_to_dial(Instant now, const IpAddress& address);
+  bool make_room(Instant now);
+  void dial(Instant now, FlowId id, const AllowedDestination& destination);
+  void dial_failed(Instant now, FlowId id, int error);
+  void dial_next_upstream(Instant now, FlowId id, int error);
+  void on_connected(Instant now, FlowId id);
+  void adopt(Instant now, FlowId id);
+  void adoption_failed(Instant now, FlowId id, int error);
+  void begin_stream(Instant now, FlowId id);
+  void send_syn_ack(const FlowKey& key, const SynRecord& syn);
+  void refuse(Instant now, const FlowKey& key, Seq irs, const Judgement& judgement);
+  void answer_errno(Instant now, const FlowKey& key, Seq irs, int error);
+  void on_stream(Instant now, FlowId id, bool is_host, const Readiness& readiness);
+  void pump(Instant now, FlowId id, bool is_up);
+  void after_transfer(Instant now, FlowId id, bool is_up, const Transfer& transfer);
+  void queue(FlowId id);
+  void pump_queued(Instant now);
+  void close_orderly(FlowId id);
+  /// Resets what is open, gives everything back and forgets the flow.
+  void end(FlowId id, FlowEnd how);
+  void report(FlowId id, std::optional<FlowEnd> end);
+
+  FlowContext context_;
+  Table table_;
+  SipKey sequence_key_;
+  std::span<const Endpoint> upstreams_;
+  std::vector<FlowId> ready_;
+  std::vector<FlowId> pumping_;
+  std::size_t max_half_open_;
+  std::uint32_t last_id_ = 0;
+  bool is_steering_notice_due_ = true;
+};
+
+}  // namespace cordon

@@ -1,0 +1,212 @@
+#include "netstack/translator.h"
+
+#include <algorithm>
+
+#include "netstack/link/neighbours.h"
+
+namespace cordon {
+namespace {
+
+// Flows judged again in one turn of the loop.
+constexpr std::size_t kSweepBudget = 256;
+
+std::vector<IpAddress> addresses_of(const TranslatorConfig& config) {
+  return {config.v4.gateway,  config.v4.resolver,  config.v4.host_door,      config.v6.gateway,
+          config.v6.resolver, config.v6.host_door, config.gateway_link_local};
+}
+
+}  // namespace
+
+Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, TranslatorPorts ports,
+                       std::size_t max_tcp_flows)
+    : config_(std::move(config)),
+      link_(seams.tap, drops_, config_.guest_mac, config_.gateway_mac),
+      admission_(config_, seams.routes),
+      refusals_(seams.events, link_, drops_),
+      load_(SipKey{seams.entropy.next(), seams.entropy.next()}),
+      context_{.config = config_,
+               .admission = admission_,
+               .refusals = refusals_,
+               .load = load_,
+               .link = link_,
+               .host = seams.host,
+               .guest = seams.guest,
+               .streams = seams.streams,
+               .entropy = seams.entropy,
+               .events = seams.events,
+               .drops = drops_},
+      tcp_(context_, std::min(max_tcp_flows, kMaxFlows)),
+      udp_(context_, std::move(ports.udp)),
+      echo_(context_),
+      published_(context_, tcp_, std::move(ports.tcp)),
+      our_addresses_(addresses_of(config_)) {
+  tcp_.set_upstreams(config_.upstreams);
+}
+
+void Translator::on_frame(Instant now, const FrameIn& frame) {
+  const Parsed<EthernetFrame> ethernet = parse_ethernet(frame.frame);
+  if (!ethernet) return drops_.add(ethernet.error());
+  if (ethernet->source != config_.guest_mac) return drops_.add(Drop::kForeignMac);
+  const bool is_group = (ethernet->destination[0] & 1) != 0;
+  if (!is_group && ethernet->destination != config_.gateway_mac) {
+    return drops_.add(Drop::kNotForUs);
+  }
+  if (ethernet->ether_type == EtherType::kArp) return on_arp(ethernet->payload);
+  const Parsed<IpPacket> packet = ethernet->ether_type == EtherType::kIpv4
+                                      ? parse_ipv4(ethernet->payload)
+                                      : parse_ipv6(ethernet->payload);
+  if (!packet) return drops_.add(packet.error());
+  on_ip(now, *packet, frame);
+}
+
+void Translator::on_arp(Bytes arp) {
+  std::array<std::uint8_t, 64> out{};
+  const LinkAddresses link{
+      .guest_mac = config_.guest_mac, .gateway_mac = config_.gateway_mac, .ours = our_addresses_};
+  const Parsed<std::size_t> size = answer_arp(link, arp, out);
+  if (!size) return drops_.add(size.error());
+  link_.send_frame(Bytes(out).first(*size));
+}
+
+void Translator::on_ip(Instant now, const IpPacket& packet, const FrameIn& frame) {
+  if (is_ndp(packet)) {
+    std::array<std::uint8_t, 128> out{};
+    const LinkAddresses link{
+        .guest_mac = config_.guest_mac, .gateway_mac = config_.gateway_mac, .ours = our_addresses_};
+    const Parsed<std::size_t> size = answer_ndp(link, packet, out);
+    if (!size) return drops_.add(size.error());
+    return link_.send_frame(Bytes(out).first(*size));
+  }
+  if (!admission_.is_guest(packet.source)) return drops_.add(Drop::kForeignSource);
+  if (!packet.fragment) return on_packet(now, packet, frame);
+  const Parsed<IpPacket> whole = reassembler_.insert(now, packet);
+  if (!whole) {
+    if (whole.error() != Drop::kFragmentHeld) drops_.add(whole.error());
+    return;
+  }
+  // The checksum of a datagram that was sent in fragments covers all of it and was never left
+  // undone.
+  on_packet(now, *whole, FrameIn{});
+}
+
+void Translator::on_packet(Instant now, const IpPacket& packet, const FrameIn& frame) {
+  switch (static_cast<IpProtocol>(packet.protocol)) {
+    case IpProtocol::kTcp: {
+      const Parsed<TcpSegment> segment = parse_tcp(packet, frame.is_checksum_trusted);
+      if (!segment) return drops_.add(segment.error());
+      return tcp_.on_segment(now, packet, *segment);
+    }
+    case IpProtocol::kUdp:
+      return on_udp(now, packet, frame);
+    case IpProtocol::kIcmp:
+    case IpProtocol::kIcmpv6:
+      return on_icmp(now, packet, frame.is_checksum_trusted);
+    case IpProtocol::kHopByHop:
+    case IpProtocol::kRouting:
+    case IpProtocol::kFragment:
+    case IpProtocol::kEsp:
+    case IpProtocol::kAuthentication:
+    case IpProtocol::kNoNextHeader:
+    case IpProtocol::kDestinationOptions:
+      break;
+  }
+  drops_.add(Drop::kUnknownTransport);
+}
+
+void Translator::on_udp(Instant now, const IpPacket& packet, const FrameIn& frame) {
+  const Parsed<UdpDatagram> datagram =
+      parse_udp(packet, frame.is_checksum_trusted, frame.udp_segment_size != 0);
+  if (!datagram) return drops_.add(datagram.error());
+  udp_.on_datagram(now, packet, *datagram, frame.udp_segment_size);
+}
+
+void Translator::on_icmp(Instant now, const IpPacket& packet, bool is_checksum_trusted) {
+  const bool is_v4 = packet.protocol == static_cast<std::uint8_t>(IpProtocol::kIcmp);
+  if (is_v4 != packet.source.is_v4()) return drops_.add(Drop::kUnknownTransport);
+  const Parsed<EchoMessage> message = parse_echo(packet, is_checksum_trusted);
+  if (!message) return drops_.add(message.error());
+  echo_.on_echo(now, packet, *message);
+}
+
+bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
+  switch (owner.kind) {
+    case OwnerKind::kTcpHost:
+    case OwnerKind::kTcpGuest:
+      tcp_.on_socket(now, owner, readiness);
+      return false;
+    case OwnerKind::kUdp:
+    case OwnerKind::kPublished:
+      return udp_.on_socket(now, owner);
+    case OwnerKind::kEcho:
+      return echo_.on_socket(now, owner);
+    case OwnerKind::kListener:
+      published_.on_socket(now, owner);
+      return false;
+    case OwnerKind::kDns:
+    case OwnerKind::kTap:
+    case OwnerKind::kControl:
+    case OwnerKind::kMonitor:
+      break;
+  }
+  return false;
+}
+
+Instant Translator::next_deadline() const {
+  if (sweep_.is_running()) return Instant{};
+  return std::min({tcp_.next_deadline(), udp_.next_deadline(), echo_.next_deadline(),
+                   published_.next_deadline(), refusals_.next_deadline(),
+                   reassembler_.next_deadline(), lost_address_sweep_});
+}
+
+void Translator::on_deadline(Instant now) {
+  refusals_.on_deadline(now);
+  tcp_.on_deadline(now);
+  udp_.on_deadline(now);
+  echo_.on_deadline(now);
+  published_.on_deadline(now);
+  reassembler_.expire(now, [&](Bytes first_fragment) {
+    const Parsed<IpPacket> packet =
+        (first_fragment[0] >> 4) == 4 ? parse_ipv4(first_fragment) : parse_ipv6(first_fragment);
+    drops_.add(Drop::kFragmentTimeout);
+    if (!packet) return;
+    link_.send_icmp_error(
+        now,
+        IcmpErrorFields{.source = admission_.link(packet->source.family()).gateway,
+                        .destination = packet->source,
+                        .error = IcmpError::kReassemblyTimeout},
+        first_fragment);
+  });
+  if (lost_address_sweep_ <= now) {
+    lost_address_sweep_ = kNever;
+    start_sweep(true);
+  }
+  if (sweep_.is_running()) continue_sweep(now);
+}
+
+void Translator::set_upstreams(std::vector<Endpoint> upstreams) {
+  config_.upstreams = std::move(upstreams);
+  tcp_.set_upstreams(config_.upstreams);
+}
+
+void Translator::on_host_change(Instant now, bool is_address_lost) {
+  start_sweep(false);
+  if (is_address_lost) lost_address_sweep_ = now + kLostAddressGrace;
+}
+
+void Translator::start_sweep(bool is_address_lost) {
+  sweep_ = Sweep{
+      .is_address_lost = is_address_lost || sweep_.is_address_lost, .tcp = 0, .udp = 0, .echo = 0};
+}
+
+void Translator::continue_sweep(Instant now) {
+  if (sweep_.tcp) {
+    sweep_.tcp = tcp_.rejudge(now, *sweep_.tcp, kSweepBudget, sweep_.is_address_lost);
+  } else if (sweep_.udp) {
+    sweep_.udp = udp_.rejudge(now, *sweep_.udp, kSweepBudget);
+  } else if (sweep_.echo) {
+    sweep_.echo = echo_.rejudge(now, *sweep_.echo, kSweepBudget);
+  }
+  if (!sweep_.is_running()) sweep_.is_address_lost = false;
+}
+
+}  // namespace cordon

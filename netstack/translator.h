@@ -1,0 +1,103 @@
+// The translator's core: guest frames in, host sockets out.
+//
+// It is sans-IO: four verbs (on_frame, on_socket, next_deadline, on_deadline) and a handful of
+// notices go in, the seams are called, and time is an argument. host/ wires it to the kernel,
+// tests/world to fakes.
+//
+//   frame -> link (ours? ARP, NDP) -> wire (parse, source is the guest's?) -> reassembly
+//         -> tcp/ | udp/ | icmp/ | names/  -> admission (meaning, class, policy) -> host
+//
+// Every frame that goes no further is counted by reason (drops()). When the host's addresses,
+// routes or links change, on_host_change() lets every living flow be judged again, some at a time.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "netstack/flow/context.h"
+#include "netstack/flow/reassembly.h"
+#include "netstack/icmp/echo_flows.h"
+#include "netstack/publish/published_ports.h"
+#include "netstack/tcp/tcp_flows.h"
+#include "netstack/translator_config.h"
+#include "netstack/udp/udp_flows.h"
+
+namespace cordon {
+
+struct TranslatorSeams {
+  Tap& tap;
+  HostSockets& host;
+  GuestSockets& guest;
+  Streams& streams;
+  RouteQuery& routes;
+  Entropy& entropy;
+  Events& events;
+};
+
+struct TranslatorPorts {
+  std::vector<PublishedTcp> tcp;
+  std::vector<PublishedUdp> udp;
+};
+
+class Translator {
+ public:
+  /// `max_tcp_flows`: as many as descriptors allow (two each).
+  Translator(TranslatorConfig config, const TranslatorSeams& seams, TranslatorPorts ports,
+             std::size_t max_tcp_flows);
+  Translator(const Translator&) = delete;
+  Translator& operator=(const Translator&) = delete;
+
+  void on_frame(Instant now, const FrameIn& frame);
+  /// True where the socket may have more to give: call again after the others have had their turn.
+  bool on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
+  [[nodiscard]] Instant next_deadline() const;
+  void on_deadline(Instant now);
+
+  /// The supervisor has looked the process of a denial up and told it.
+  void on_denial_told(std::uint32_t id) { refusals_.on_told(id); }
+  /// The host's resolv.conf changed.
+  void set_upstreams(std::vector<Endpoint> upstreams);
+  /// The host's addresses, routes or links changed; `is_address_lost`: one was removed.
+  void on_host_change(Instant now, bool is_address_lost);
+
+  [[nodiscard]] const DropCounters& drops() const { return drops_; }
+  /// The tap has gone: there is no guest any more.
+  [[nodiscard]] bool is_tap_gone() const { return link_.is_gone(); }
+  [[nodiscard]] std::size_t flows() const { return tcp_.size() + udp_.size() + echo_.size(); }
+
+ private:
+  // One pass over all flows after a change on the host.
+  struct Sweep {
+    bool is_address_lost = false;
+    std::optional<std::uint32_t> tcp;
+    std::optional<std::uint32_t> udp;
+    std::optional<std::uint32_t> echo;
+    [[nodiscard]] bool is_running() const { return tcp || udp || echo; }
+  };
+
+  void on_arp(Bytes arp);
+  void on_ip(Instant now, const IpPacket& packet, const FrameIn& frame);
+  void on_packet(Instant now, const IpPacket& packet, const FrameIn& frame);
+  void on_udp(Instant now, const IpPacket& packet, const FrameIn& frame);
+  void on_icmp(Instant now, const IpPacket& packet, bool is_checksum_trusted);
+  void start_sweep(bool is_address_lost);
+  void continue_sweep(Instant now);
+
+  TranslatorConfig config_;
+  DropCounters drops_;
+  GuestLink link_;
+  Admission admission_;
+  Refusals refusals_;
+  DestinationLoad load_;
+  FlowContext context_;
+  Reassembler reassembler_;
+  TcpFlows tcp_;
+  UdpFlows udp_;
+  EchoFlows echo_;
+  PublishedPorts published_;
+  std::vector<IpAddress> our_addresses_;
+  Sweep sweep_;
+  Instant lost_address_sweep_ = kNever;
+};
+
+}  // namespace cordon

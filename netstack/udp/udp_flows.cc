@@ -1,0 +1,330 @@
+#include "netstack/udp/udp_flows.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "netstack/flow/host_errors.h"
+
+namespace cordon {
+namespace {
+
+// An association this quiet may be taken away when the table is full (RFC 4787 leaves it open).
+constexpr Duration kMinIdle = std::chrono::seconds(10);
+// Datagrams from one socket before others have their turn.
+constexpr std::size_t kReceiveBudget = 64;
+// How much of a datagram an ICMP error quotes at most: the rest is cut by the error's own bound.
+constexpr std::size_t kQuotedPayload = 512;
+
+std::uint8_t list_for(std::uint16_t remote_port) { return remote_port < 1024 ? 1 : 0; }
+
+// The guest's datagram again, as an ICMP error quotes it.
+std::size_t write_quoted_datagram(MutableBytes out, const FlowKey& key, Bytes payload) {
+  payload = payload.first(std::min(payload.size(), kQuotedPayload));
+  const std::size_t ip_size = ip_header_size(key.guest.address.family());
+  const std::size_t udp_length = kUdpHeaderSize + payload.size();
+  const UdpHeader header{.source_port = Be16(key.guest.port),
+                         .destination_port = Be16(key.remote.port),
+                         .length = Be16(static_cast<std::uint16_t>(udp_length))};
+  const IpHeaderFields ip{
+      .source = key.guest.address, .destination = key.remote.address, .protocol = IpProtocol::kUdp};
+  if (!write_ip_header(out, ip, udp_length) || !store(out.subspan(ip_size), header)) return 0;
+  std::ranges::copy(payload, out.subspan(ip_size + kUdpHeaderSize).begin());
+  return ip_size + udp_length;
+}
+
+}  // namespace
+
+// Takes what one host socket has received.
+class UdpFlows::Inbox final : public DatagramSink {
+ public:
+  Inbox(UdpFlows& flows, Instant now, const SocketOwner& owner, const Endpoint& guest)
+      : flows_(flows), now_(now), owner_(owner), guest_(guest) {}
+
+  void on_datagram(const ReceivedDatagram& datagram) override {
+    const FlowKey key = key_for(datagram.peer);
+    std::optional<FlowId> id = flows_.flows_.find(key);
+    if (!id && is_published()) {
+      id = flows_.open_published(now_, key, datagram.peer, owner_.index);
+    } else if (!id) {
+      flows_.context_.drops.add(Drop::kUnknownPeer);
+    }
+    if (id) flows_.deliver(now_, *id, datagram);
+  }
+
+  void on_error(const DatagramError& error) override {
+    const FlowKey key = key_for(error.destination);
+    if (flows_.flows_.find(key)) flows_.deliver_error(now_, key, error);
+  }
+
+ private:
+  [[nodiscard]] bool is_published() const { return owner_.kind == OwnerKind::kPublished; }
+  [[nodiscard]] FlowKey key_for(const Endpoint& peer) const {
+    const Admission& admission = flows_.context_.admission;
+    if (!is_published()) return FlowKey{.guest = guest_, .remote = admission.present_peer(peer)};
+    return FlowKey{
+        .guest = {.address = admission.link(peer.address.family()).guest, .port = guest_.port},
+        .remote = admission.present_client(peer)};
+  }
+
+  UdpFlows& flows_;
+  Instant now_;
+  SocketOwner owner_;
+  Endpoint guest_;  // for a published port only its port is meant
+};
+
+UdpFlows::UdpFlows(const FlowContext& context, std::vector<PublishedUdp> published)
+    : context_(context),
+      flows_(kMaxUdpFlows, SipKey{context.entropy.next(), context.entropy.next()}),
+      mappings_(kMaxUdpAssociations, SipKey{context.entropy.next(), context.entropy.next()}),
+      published_(std::move(published)) {}
+
+void UdpFlows::on_datagram(Instant now, const IpPacket& packet, const UdpDatagram& datagram,
+                           std::uint16_t segment_size) {
+  if (datagram.destination_port == 0) return context_.drops.add(Drop::kBadPort);
+  const FlowKey key{.guest = {.address = packet.source, .port = datagram.source_port},
+                    .remote = {.address = packet.destination, .port = datagram.destination_port}};
+  std::optional<FlowId> id = flows_.find(key);
+  if (!id) id = open(now, key, packet);
+  if (id) send_up(now, *id, packet, datagram, segment_size);
+}
+
+std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPacket& packet) {
+  const Endpoint& remote = key.remote;
+  const Meaning meaning = context_.admission.meaning_of(remote.address);
+  if (meaning == Meaning::kMulticast) {
+    context_.drops.add(Drop::kMulticast);
+    return std::nullopt;
+  }
+  if (meaning == Meaning::kOurs) {
+    answer_errno(now, packet, ECONNREFUSED);
+    return std::nullopt;
+  }
+  if (!context_.load.may_begin(remote.address, now)) {
+    context_.drops.add(Drop::kDestinationRate);
+    return std::nullopt;
+  }
+  const Judgement judgement = context_.admission.judge(Protocol::kUdp, key.guest, remote);
+  if (!judgement.allowed) {
+    std::array<std::uint8_t, Refusals::kMaxReply> reply{};
+    const IcmpErrorFields error{.source = context_.admission.link(remote.address.family()).gateway,
+                                .destination = key.guest.address,
+                                .error = IcmpError::kProhibited};
+    const std::size_t size = write_icmp_error(reply, error, packet.packet);
+    context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
+    return std::nullopt;
+  }
+  if (!make_room(now)) return std::nullopt;
+  const std::optional<FlowId> mapping = mapping_for(now, key.guest, packet);
+  if (!mapping) return std::nullopt;
+  const std::uint8_t list = list_for(remote.port);
+  const std::optional<FlowId> id = flows_.insert(key, list, now);
+  if (!id) return std::nullopt;
+  Flow& flow = *flows_.get(*id);
+  flow.destination = judgement.allowed;
+  flow.mapping = *mapping;
+  flow.list = list;
+  flow.id = ++last_id_;
+  ++mappings_.get(*mapping)->flows;
+  report(*id, std::nullopt);
+  return id;
+}
+
+std::optional<FlowId> UdpFlows::mapping_for(Instant now, const Endpoint& guest,
+                                            const IpPacket& packet) {
+  const MappingKey key{.guest = guest};
+  if (const std::optional<FlowId> known = mappings_.find(key)) return known;
+  const std::optional<FlowId> id = mappings_.insert(key, 0, now);
+  if (!id) {
+    context_.drops.add(Drop::kFlowLimit);
+    return std::nullopt;
+  }
+  const IoResult<SocketHandle> socket = context_.host.open_udp(
+      guest.address.family(),
+      SocketOwner{.kind = OwnerKind::kUdp, .generation = id->generation, .index = id->index});
+  if (!socket) {
+    mappings_.erase(*id);
+    answer_errno(now, packet, socket.error().value);
+    return std::nullopt;
+  }
+  mappings_.get(*id)->socket = *socket;
+  return id;
+}
+
+std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
+                                               const Endpoint& client, std::size_t published) {
+  const Judgement judgement = context_.admission.judge_inbound(Protocol::kUdp, key.guest, client);
+  if (!judgement.allowed) {
+    context_.refusals.refuse(now, judgement, {});
+    return std::nullopt;
+  }
+  if (!make_room(now)) return std::nullopt;
+  const std::optional<FlowId> id = flows_.insert(key, kListNormal, now);
+  if (!id) return std::nullopt;
+  Flow& flow = *flows_.get(*id);
+  flow.destination = judgement.allowed;
+  flow.published = static_cast<std::int32_t>(published);
+  flow.id = ++last_id_;
+  report(*id, std::nullopt);
+  return id;
+}
+
+bool UdpFlows::make_room(Instant now) {
+  const bool has_room =
+      flows_.size() < flows_.capacity() && mappings_.size() < mappings_.capacity();
+  if (has_room) return true;
+  for (const std::uint8_t list : {kListWellKnown, kListNormal}) {
+    const std::optional<FlowId> oldest = flows_.oldest(list);
+    if (!oldest || now - flows_.used_at(*oldest) < kMinIdle) continue;
+    end(*oldest, FlowEnd::kTimedOut);
+    return true;
+  }
+  context_.drops.add(Drop::kFlowLimit);
+  return false;
+}
+
+SocketHandle UdpFlows::socket_of(const Flow& flow) {
+  if (flow.published >= 0) return published_[static_cast<std::size_t>(flow.published)].socket;
+  const Mapping* const mapping = mappings_.get(flow.mapping);
+  return CORDON_INVARIANT(mapping != nullptr) ? mapping->socket : SocketHandle{};
+}
+
+void UdpFlows::send_up(Instant now, FlowId id, const IpPacket& packet, const UdpDatagram& datagram,
+                       std::uint16_t segment_size) {
+  Flow& flow = *flows_.get(id);
+  flows_.touch(id, flow.list, now);
+  const SocketHandle socket = socket_of(flow);
+  if (!socket.is_open()) return;
+  const SendFields fields{.ttl = packet.ttl,
+                          .traffic_class = packet.traffic_class,
+                          .may_fragment = !packet.has_dont_fragment,
+                          .segment_size = segment_size};
+  IoStatus sent = context_.host.send(socket, *flow.destination, fields, datagram.payload);
+  if (!sent) {
+    // The kernel reports an earlier datagram's ICMP error on the next call (udp(7)): the error
+    // queue says whose it was, and this datagram is tried once more.
+    const FlowKey key = flows_.key_of(id);
+    const SocketOwner owner = flow.published >= 0
+                                  ? SocketOwner{.kind = OwnerKind::kPublished,
+                                                .index = static_cast<std::uint32_t>(flow.published)}
+                                  : SocketOwner{.kind = OwnerKind::kUdp};
+    Inbox inbox(*this, now, owner, key.guest);
+    context_.host.receive(socket, 0, inbox);
+    if (sent.error().value != EMSGSIZE) {
+      sent = context_.host.send(socket, *flow.destination, fields, datagram.payload);
+      if (!sent) answer_errno(now, packet, sent.error().value);
+    }
+  }
+  if (sent) {
+    flow.octets_up += datagram.payload.size();
+  } else {
+    context_.drops.add(Drop::kHostError);
+  }
+}
+
+void UdpFlows::answer_errno(Instant now, const IpPacket& packet, int error) {
+  const bool has_no_family = error == EADDRNOTAVAIL && packet.destination.is_v6();
+  if (is_out_of_resources(error) && !has_no_family) {
+    context_.drops.add(Drop::kNoHostResource);
+    if (error != EAGAIN) context_.events.notice(Notice::kNoHostResource, error);
+    return;
+  }
+  const std::optional<IcmpError> icmp =
+      has_no_family ? IcmpError::kNetUnreachable : icmp_for_errno(error);
+  if (!icmp) return;
+  context_.link.send_icmp_error(
+      now,
+      IcmpErrorFields{.source = context_.admission.link(packet.source.family()).gateway,
+                      .destination = packet.source,
+                      .error = *icmp},
+      packet.packet);
+}
+
+bool UdpFlows::on_socket(Instant now, const SocketOwner& owner) {
+  if (owner.kind == OwnerKind::kPublished) {
+    if (owner.index >= published_.size()) return false;
+    const PublishedUdp& published = published_[owner.index];
+    Inbox inbox(*this, now, owner, Endpoint{.port = published.guest_port});
+    return context_.host.receive(published.socket, kReceiveBudget, inbox);
+  }
+  const FlowId id{.index = owner.index, .generation = owner.generation};
+  const Mapping* const mapping = mappings_.get(id);
+  if (mapping == nullptr) return false;
+  Inbox inbox(*this, now, owner, mappings_.key_of(id).guest);
+  return context_.host.receive(mapping->socket, kReceiveBudget, inbox);
+}
+
+void UdpFlows::deliver(Instant now, FlowId id, const ReceivedDatagram& datagram) {
+  Flow& flow = *flows_.get(id);
+  const FlowKey& key = flows_.key_of(id);
+  flows_.touch(id, flow.list, now);
+  flow.octets_down += datagram.payload.size();
+  context_.link.send_udp(IpHeaderFields{.source = key.remote.address,
+                                        .destination = key.guest.address,
+                                        .protocol = IpProtocol::kUdp,
+                                        .traffic_class = datagram.traffic_class,
+                                        .has_dont_fragment = false},
+                         key.remote.port, key.guest.port, datagram.payload, datagram.segment_size);
+}
+
+void UdpFlows::deliver_error(Instant now, const FlowKey& key, const DatagramError& error) {
+  std::array<std::uint8_t, kIpv6HeaderSize + kUdpHeaderSize + kQuotedPayload> offending{};
+  const std::size_t size = write_quoted_datagram(offending, key, error.payload);
+  show_host_error(now, context_, key.guest.address, error, Bytes(offending).first(size));
+}
+
+Instant UdpFlows::next_deadline() const {
+  return std::min(flows_.deadline(kListNormal, kUdpIdle),
+                  flows_.deadline(kListWellKnown, kUdpWellKnownIdle));
+}
+
+void UdpFlows::on_deadline(Instant now) {
+  constexpr int kSweep = 256;
+  for (int i = 0; i < kSweep && flows_.deadline(kListNormal, kUdpIdle) <= now; ++i) {
+    end(*flows_.oldest(kListNormal), FlowEnd::kTimedOut);
+  }
+  for (int i = 0; i < kSweep && flows_.deadline(kListWellKnown, kUdpWellKnownIdle) <= now; ++i) {
+    end(*flows_.oldest(kListWellKnown), FlowEnd::kTimedOut);
+  }
+}
+
+void UdpFlows::end(FlowId id, FlowEnd how) {
+  report(id, how);
+  const Flow flow = *flows_.get(id);
+  flows_.erase(id);
+  if (flow.published >= 0) return;
+  Mapping* const mapping = mappings_.get(flow.mapping);
+  if (!CORDON_INVARIANT(mapping != nullptr && mapping->flows > 0)) return;
+  if (--mapping->flows > 0) return;
+  context_.host.close(mapping->socket);
+  mappings_.erase(flow.mapping);
+}
+
+void UdpFlows::report(FlowId id, std::optional<FlowEnd> how) {
+  if (!context_.config.reports_flows) return;
+  const Flow& flow = *flows_.get(id);
+  FlowReport report{.id = flow.id, .request = flow.destination->request(), .end = how};
+  report.bytes_up = flow.octets_up;
+  report.bytes_down = flow.octets_down;
+  context_.events.flow(report);
+}
+
+std::optional<std::uint32_t> UdpFlows::rejudge(Instant now, std::uint32_t cursor,
+                                               std::size_t budget) {
+  for (; budget > 0; --budget) {
+    const std::optional<FlowId> id = flows_.next_from(cursor);
+    if (!id) return std::nullopt;
+    cursor = id->index + 1;
+    const FlowKey& key = flows_.key_of(*id);
+    const Flow& flow = *flows_.get(*id);
+    const Judgement judgement =
+        flow.published >= 0 ? context_.admission.judge_inbound(Protocol::kUdp, key.guest,
+                                                               flow.destination->endpoint())
+                            : context_.admission.judge(Protocol::kUdp, key.guest, key.remote);
+    if (judgement.allowed) continue;
+    context_.refusals.refuse(now, judgement, {});
+    end(*id, FlowEnd::kRevoked);
+  }
+  return cursor;
+}
+
+}  // namespace cordon

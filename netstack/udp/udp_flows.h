@@ -1,0 +1,97 @@
+// UDP. Mapping and filtering are those of RFC 4787:
+//
+//   mapping    endpoint-independent (REQ-1): one host socket for each guest address and port,
+//   whatever
+//              it talks to, so the guest has one address outside
+//   filtering  address and port-dependent (REQ-8): what comes in is passed on only from a peer that
+//   the
+//              guest has sent to and the policy has allowed; anything else is dropped and counted
+//
+// A flow is (guest endpoint, remote endpoint), judged at its first datagram; a mapping is the host
+// socket under all flows of one guest endpoint, and closes with the last of them. A published port
+// is a host socket that the supervisor bound: a client's first datagram is judged as inbound, the
+// flow keeps the client's true address, and answers leave by the published socket.
+//
+// Trains (UDP_SEGMENT on the way out, UDP_GRO on the way in, USO on the tap) pass as one buffer
+// each way. Port 53 never comes here: names/ answers it. Multicast goes nowhere.
+//
+// ICMP errors that the host receives for a flow (IP_RECVERR) are shown to the guest as if they had
+// come to it: same reporter, same kind, its own datagram quoted (RFC 5508 REQ-3, by analogy for UDP
+// RFC 4787 REQ-11); they end no mapping. Timers: kUdpIdle, kUdpWellKnownIdle, from the last
+// datagram of either way.
+#pragma once
+
+#include <vector>
+
+#include "netstack/flow/context.h"
+#include "netstack/flow/key.h"
+#include "netstack/flow/table.h"
+#include "netstack/flow/timeouts.h"
+#include "netstack/wire/udp.h"
+
+namespace cordon {
+
+/// A published UDP port: the host's socket and where it leads.
+struct PublishedUdp {
+  SocketHandle socket;
+  std::uint16_t guest_port = 0;
+};
+
+class UdpFlows {
+ public:
+  UdpFlows(const FlowContext& context, std::vector<PublishedUdp> published);
+
+  /// A datagram, or a train of `segment_size`, from the tap.
+  void on_datagram(Instant now, const IpPacket& packet, const UdpDatagram& datagram,
+                   std::uint16_t segment_size);
+  /// kUdp and kPublished (its index is that of `published`). True where more may be waiting.
+  bool on_socket(Instant now, const SocketOwner& owner);
+
+  [[nodiscard]] Instant next_deadline() const;
+  void on_deadline(Instant now);
+
+  /// Judges up to `budget` flows again, as TcpFlows::rejudge().
+  std::optional<std::uint32_t> rejudge(Instant now, std::uint32_t cursor, std::size_t budget);
+
+  [[nodiscard]] std::size_t size() const { return flows_.size(); }
+  [[nodiscard]] std::size_t mappings() const { return mappings_.size(); }
+
+ private:
+  enum List : std::uint8_t { kListNormal, kListWellKnown, kLists };
+  struct Flow {
+    std::optional<AllowedDestination> destination;
+    FlowId mapping;
+    std::int32_t published = -1;  // index, or -1: an outbound flow with a mapping
+    std::uint8_t list = kListNormal;
+    std::uint32_t id = 0;
+    std::uint64_t octets_up = 0;
+    std::uint64_t octets_down = 0;
+  };
+  struct Mapping {
+    SocketHandle socket;
+    std::uint32_t flows = 0;
+  };
+  class Inbox;
+
+  std::optional<FlowId> open(Instant now, const FlowKey& key, const IpPacket& packet);
+  std::optional<FlowId> mapping_for(Instant now, const Endpoint& guest, const IpPacket& packet);
+  std::optional<FlowId> open_published(Instant now, const FlowKey& key, const Endpoint& client,
+                                       std::size_t published);
+  bool make_room(Instant now);
+  void send_up(Instant now, FlowId id, const IpPacket& packet, const UdpDatagram& datagram,
+               std::uint16_t segment_size);
+  void answer_errno(Instant now, const IpPacket& packet, int error);
+  void deliver(Instant now, FlowId id, const ReceivedDatagram& datagram);
+  void deliver_error(Instant now, const FlowKey& key, const DatagramError& error);
+  [[nodiscard]] SocketHandle socket_of(const Flow& flow);
+  void end(FlowId id, FlowEnd how);
+  void report(FlowId id, std::optional<FlowEnd> how);
+
+  FlowContext context_;
+  FlowTable<FlowKey, Flow, kLists> flows_;
+  FlowTable<MappingKey, Mapping, 1> mappings_;
+  std::vector<PublishedUdp> published_;
+  std::uint32_t last_id_ = 0;
+};
+
+}  // namespace cordon
