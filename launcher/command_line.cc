@@ -28,7 +28,7 @@ Usage:
 )";
 
 constexpr std::string_view kRunHelp =
-    R"(Runs COMMAND in a network of its own. Its files and working directory are yours; its network is not.
+    R"(Runs COMMAND in a network of its own; its files and working directory are yours as ever.
 
 Usage: cordon run [OPTIONS] [--] COMMAND [ARGUMENTS...]
 
@@ -40,11 +40,11 @@ What may be reached
   --deny DEST             deny DEST; stronger than every --allow
   --class CLASS=PREFIX    count PREFIX as lan, vpn or public (--class public=198.51.100.0/24)
   --offline               no network at all but lo
-                          DEST is an address, a prefix or a class, with or without ports:
-                            198.51.100.7   10.1.2.0/24:5432   [2001:db8::/48]:443   198.51.100.7:80-90
-                            @public   @lan:443   @vpn   @linklocal   @metadata
-                            udp/198.51.100.7:123   icmp/@public
-                            host:5432     port 5432 of this host's loopback, inside host.cordon.internal
+
+  DEST is an address, a prefix or a class, with or without ports, or a port of this host:
+    198.51.100.7    198.51.100.7:80-90    10.1.2.0/24:5432    [2001:db8::/48]:443
+    @public    @lan:443    @vpn    @linklocal    @metadata    udp/198.51.100.7:123    icmp/@public
+    host:5432       this host's loopback; inside it is host.cordon.internal:5432
 
 What may reach the command
   --publish [ADDR:]HOST:GUEST[/udp]
@@ -83,7 +83,8 @@ where it is not found, 125 where cordon itself failed.
 )";
 
 constexpr std::string_view kDoctorHelp =
-    R"(Checks what `cordon run` needs from this host, by trying it, and says the remedy for what is missing.
+    R"(Checks what `cordon run` needs from this host, by trying it, and says the remedy for what is
+missing.
 
 Usage: cordon doctor
 
@@ -161,6 +162,18 @@ std::string did_you_mean(const CLI::App& app, const std::string& word) {
   return "; `cordon run --help` lists the options";
 }
 
+Status check_long_option(const CLI::App& app, const std::string& word) {
+  const std::string name = word.substr(0, word.find('='));
+  const CLI::Option* const option = app.get_option_no_throw(name);
+  if (option == nullptr) {
+    return plain_error(fmt::format("unknown option {}{}", word, did_you_mean(app, word)));
+  }
+  if (name.size() != word.size() && option->get_items_expected_max() == 0) {
+    return plain_error(fmt::format("{} takes no value; write {}", word, name));
+  }
+  return {};
+}
+
 struct SplitArguments {
   std::vector<std::string> options;
   std::vector<std::string> command;
@@ -177,9 +190,7 @@ Result<SplitArguments> split_command(const CLI::App& app, std::span<const std::s
     }
     if (word.size() < 2 || word[0] != '-') break;
     const bool is_bundle = word[1] != '-';
-    if (!is_bundle && app.get_option_no_throw(word.substr(0, word.find('='))) == nullptr) {
-      return plain_error(fmt::format("unknown option {}{}", word, did_you_mean(app, word)));
-    }
+    if (!is_bundle) CORDON_TRY_STATUS(check_long_option(app, word));
     if (is_bundle && word.find_first_not_of("qvh", 1) != std::string::npos) {
       return plain_error(fmt::format("unknown option {}{}", word, did_you_mean(app, word)));
     }

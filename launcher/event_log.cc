@@ -52,6 +52,16 @@ std::string rule_text(const Verdict& verdict, const Policy& policy) {
   return rule.origin.starts_with("--") ? fmt::format("{}={}", rule.origin, rule.text) : rule.origin;
 }
 
+/// An --allow takes the default with it, so where that was to allow the public internet, the remedy
+/// says so: what worked before is to go on working.
+std::string remedy_text(const Denial& denial, const Policy& policy) {
+  std::string remedy = policy.remedy(denial.request, denial.verdict);
+  if (!remedy.empty() && policy.default_action() == DefaultAction::kAllowPublic) {
+    remedy = "--allow @public " + remedy;
+  }
+  return remedy;
+}
+
 std::string_view end_name(FlowEnd end) {
   switch (end) {
     case FlowEnd::kClosed:
@@ -190,7 +200,7 @@ std::string denial_text(const Denial& denial, const Policy& policy,
   }
   text += fmt::format(" id={}", denial.id);
   if (process) text += fmt::format(" by pid {} ({})", process->pid, escape_text(process->program));
-  const std::string remedy = policy.remedy(request, denial.verdict);
+  const std::string remedy = remedy_text(denial, policy);
   if (!remedy.empty()) text += fmt::format("; to allow it: {}", remedy);
   return text;
 }
@@ -228,7 +238,7 @@ std::string denial_json(std::int64_t unix_milliseconds, const Denial& denial, co
   put_request(json, denial.id, denial.request);
   json["rule"] = rule_text(denial.verdict, policy);
   json["reason"] = reason_name(denial.verdict.reason);
-  if (const std::string remedy = policy.remedy(denial.request, denial.verdict); !remedy.empty()) {
+  if (const std::string remedy = remedy_text(denial, policy); !remedy.empty()) {
     json["remedy"] = remedy;
   }
   if (process) {

@@ -122,6 +122,13 @@ void list_family(int fd, std::uint8_t family, const Request& request,
   }
 }
 
+template <class Number>
+bool read_number(std::string_view text, int base, Number& number) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number, base);
+  return error == std::errc{} && stop == end;
+}
+
 /// "0100007F:0035" or 32 hexadecimal digits and a port: words of 32 bits in the machine's order.
 std::optional<Endpoint> parse_hex_endpoint(std::string_view text) {
   const auto colon = text.find(':');
@@ -129,13 +136,11 @@ std::optional<Endpoint> parse_hex_endpoint(std::string_view text) {
   std::array<std::uint8_t, 16> octets{};
   for (std::size_t at = 0; at < colon; at += 8) {
     std::uint32_t word = 0;
-    const char* const begin = text.data() + at;
-    if (std::from_chars(begin, begin + 8, word, 16).ptr != begin + 8) return std::nullopt;
+    if (!read_number(text.substr(at, 8), 16, word)) return std::nullopt;
     std::memcpy(octets.data() + at / 2, &word, sizeof(word));
   }
   std::uint16_t port = 0;
-  const char* const end = text.data() + text.size();
-  if (std::from_chars(text.data() + colon + 1, end, port, 16).ptr != end) return std::nullopt;
+  if (!read_number(text.substr(colon + 1), 16, port)) return std::nullopt;
   return Endpoint{without_mapping(IpAddress::from_octets(Bytes(octets).first(colon / 2))), port};
 }
 
@@ -155,11 +160,7 @@ std::optional<SocketRow> parse_ping_line(std::string_view line) {
   const auto local = parse_hex_endpoint(fields[kLocalField]);
   const auto remote = parse_hex_endpoint(fields[kRemoteField]);
   std::uint64_t inode = 0;
-  const std::string_view inode_text = fields[kInodeField];
-  const char* const end = inode_text.data() + inode_text.size();
-  if (!local || !remote || std::from_chars(inode_text.data(), end, inode).ptr != end) {
-    return std::nullopt;
-  }
+  if (!local || !remote || !read_number(fields[kInodeField], 10, inode)) return std::nullopt;
   return SocketRow{.local = *local, .remote = *remote, .inode = inode};
 }
 
@@ -170,9 +171,7 @@ using Directory = std::unique_ptr<DIR, DirectoryClose>;
 
 std::optional<pid_t> parse_pid(std::string_view name) {
   pid_t pid = 0;
-  const char* const end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(name.data(), end, pid);
-  if (error != std::errc{} || stop != end || pid <= 0) return std::nullopt;
+  if (!read_number(name, 10, pid) || pid <= 0) return std::nullopt;
   return pid;
 }
 

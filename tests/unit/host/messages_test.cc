@@ -1,0 +1,134 @@
+#include "netstack/host/messages.h"
+
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+namespace cordon {
+namespace {
+
+Bytes bytes_of(const Message& message) {
+  return Bytes(reinterpret_cast<const std::uint8_t*>(&message), sizeof(message));
+}
+
+Request sample_request() {
+  return Request{.direction = Direction::kInbound,
+                 .protocol = Protocol::kUdp,
+                 .guest = {*IpAddress::parse("10.77.0.2"), 40000},
+                 .dialled = {*IpAddress::parse("2001:db8::1"), 443},
+                 .address_class = AddressClass::kVpn,
+                 .is_host_door = true};
+}
+
+void expect_same(const Request& a, const Request& b) {
+  EXPECT_EQ(a.direction, b.direction);
+  EXPECT_EQ(a.protocol, b.protocol);
+  EXPECT_EQ(a.guest, b.guest);
+  EXPECT_EQ(a.dialled, b.dialled);
+  EXPECT_EQ(a.address_class, b.address_class);
+  EXPECT_EQ(a.is_host_door, b.is_host_door);
+}
+
+TEST(Messages, ADenialArrivesAsItWasSent) {
+  Denial denial{.id = 17, .request = sample_request()};
+  denial.verdict = {.action = Action::kDeny, .reason = Reason::kRule, .rule = 3};
+  const auto message = decode_message(bytes_of(encode_denial(denial)));
+  ASSERT_TRUE(message);
+  const auto decoded = decode_denial(*message);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->id, 17U);
+  expect_same(decoded->request, denial.request);
+  EXPECT_EQ(decoded->verdict.reason, Reason::kRule);
+  EXPECT_EQ(decoded->verdict.rule, 3U);
+  EXPECT_FALSE(decode_flow(*message));
+  EXPECT_FALSE(decode_notice(*message));
+}
+
+TEST(Messages, ADenialWithoutRuleHasNone) {
+  const auto decoded = decode_denial(encode_denial(Denial{}));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->verdict.rule, std::nullopt);
+}
+
+TEST(Messages, AFlowArrivesOpenAndClosed) {
+  FlowReport report{.id = 5, .request = sample_request()};
+  auto decoded = decode_flow(encode_flow(report));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->end, std::nullopt);
+  report.end = FlowEnd::kRevoked;
+  report.bytes_up = 1ULL << 40;
+  report.bytes_down = 7;
+  decoded = decode_flow(encode_flow(report));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->end, FlowEnd::kRevoked);
+  EXPECT_EQ(decoded->bytes_up, 1ULL << 40);
+  EXPECT_EQ(decoded->bytes_down, 7U);
+  expect_same(decoded->request, report.request);
+}
+
+TEST(Messages, ANoticeArrivesWithItsCode) {
+  const Message message = encode_notice(Notice::kUpstreamSilent, 110);
+  EXPECT_EQ(decode_notice(message), Notice::kUpstreamSilent);
+  EXPECT_EQ(message.code, 110);
+}
+
+TEST(Messages, EndpointsOfBothFamiliesArrive) {
+  for (const char* text : {"0.0.0.0", "198.51.100.7", "::", "2001:db8::1", "::ffff:1.2.3.4"}) {
+    const Endpoint endpoint{*IpAddress::parse(text), 65535};
+    EXPECT_EQ(decode_endpoint(encode_endpoint(endpoint)), endpoint) << text;
+  }
+}
+
+TEST(MessagesHostile, AnotherSizeIsNoMessage) {
+  const Message message = encode_denial(Denial{});
+  std::vector<std::uint8_t> bytes(sizeof(Message) + 1);
+  std::memcpy(bytes.data(), &message, sizeof(message));
+  for (std::size_t size = 0; size < bytes.size() + 1; ++size) {
+    EXPECT_EQ(decode_message(Bytes(bytes).first(std::min(size, bytes.size()))).has_value(),
+              size == sizeof(Message));
+  }
+}
+
+TEST(MessagesHostile, AnUnknownKindIsNoMessage) {
+  for (const std::uint32_t kind : {0U, 4U, 100U, 103U, 0xffffffffU}) {
+    Message message = encode_denial(Denial{});
+    message.kind = static_cast<MessageKind>(kind);
+    EXPECT_FALSE(decode_message(bytes_of(message))) << kind;
+  }
+}
+
+TEST(MessagesHostile, TooManyUpstreamsAreNoMessage) {
+  Message message;
+  message.kind = MessageKind::kUpstreams;
+  message.upstream_count = kMaxUpstreams;
+  EXPECT_TRUE(decode_message(bytes_of(message)));
+  message.upstream_count = kMaxUpstreams + 1;
+  EXPECT_FALSE(decode_message(bytes_of(message)));
+}
+
+TEST(MessagesHostile, EveryEnumeratorOutOfRangeIsRefused) {
+  const Message good = encode_denial(Denial{});
+  ASSERT_TRUE(decode_denial(good));
+  using Field = std::uint8_t Message::*;
+  for (const Field field : {&Message::direction, &Message::protocol, &Message::address_class,
+                            &Message::is_host_door, &Message::action, &Message::reason}) {
+    Message bad = good;
+    bad.*field = 0xff;
+    EXPECT_FALSE(decode_denial(bad));
+  }
+  Message bad = good;
+  bad.guest.is_v6 = 2;
+  EXPECT_FALSE(decode_denial(bad));
+  bad = good;
+  bad.dialled.is_v6 = 0xff;
+  EXPECT_FALSE(decode_denial(bad));
+  Message flow = encode_flow(FlowReport{});
+  flow.flow_end = static_cast<std::uint8_t>(FlowEnd::kRevoked) + 1;
+  EXPECT_FALSE(decode_flow(flow));
+  Message notice = encode_notice(Notice::kUpstreamSilent, 0);
+  ++notice.notice;
+  EXPECT_FALSE(decode_notice(notice));
+}
+
+}  // namespace
+}  // namespace cordon
