@@ -343,6 +343,8 @@ int Supervisor::finish() {
   terminal_.reset();
   if (translator_pid_.is_open()) end_translator();
   if (has_lost_translator_) return kExitOwnFailure;
+  // The command's own death by a signal is an exit status of guest init.
+  if (WIFSIGNALED(status)) listener_.on_trouble("guest init " + end_of(status));
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 

@@ -32,9 +32,9 @@ constexpr std::array kRefused{
     __NR_modify_ldt,
     // large attack surface
     __NR_bpf, __NR_perf_event_open, __NR_userfaultfd, __NR_io_uring_setup, __NR_io_uring_enter,
-    __NR_io_uring_register, __NR_fanotify_init, __NR_open_by_handle_at, __NR_name_to_handle_at,
+    __NR_io_uring_register, __NR_fanotify_init, __NR_open_by_handle_at,
     // other processes' memory and descriptors
-    __NR_process_vm_readv, __NR_process_vm_writev, __NR_pidfd_getfd, __NR_kcmp};
+    __NR_process_vm_readv, __NR_process_vm_writev, __NR_pidfd_getfd};
 
 constexpr std::array kRefusedUnlessNested{__NR_unshare, __NR_setns,      __NR_mount,
                                           __NR_umount2, __NR_pivot_root, __NR_chroot};
