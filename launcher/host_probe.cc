@@ -178,8 +178,7 @@ std::string sysctl_value(std::string_view path) {
 /// Two lines: for now, and for good.
 std::vector<std::string> sysctl_remedy(std::string_view name, std::string_view value) {
   return {fmt::format("sudo sysctl -w {}=\"{}\"", name, value),
-          fmt::format("to keep it: echo '{} = {}' | sudo tee /etc/sysctl.d/50-cordon.conf", name,
-                      value)};
+          fmt::format("to keep it, put '{} = {}' into /etc/sysctl.d/50-cordon.conf", name, value)};
 }
 
 Finding user_namespaces(const Trial& trial) {
@@ -191,10 +190,7 @@ Finding user_namespaces(const Trial& trial) {
     if (is_restricted_by_apparmor && trial.nf_tables == EPERM) {
       finding.level = Level::kMissing;
       finding.words = "AppArmor takes the privileges away inside them";
-      finding.remedy = {
-          "install the profile: sudo cp packaging/apparmor/cordon /etc/apparmor.d/ && "
-          "sudo apparmor_parser -r /etc/apparmor.d/cordon",
-          "or, for every program: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"};
+      finding.remedy = sysctl_remedy("kernel.apparmor_restrict_unprivileged_userns", "0");
     }
     return finding;
   }
@@ -210,14 +206,14 @@ Finding user_namespaces(const Trial& trial) {
     finding.remedy = sysctl_remedy("user.max_user_namespaces", "15000");
   } else if (is_restricted_by_apparmor) {
     finding.words += " (AppArmor restricts them)";
-    finding.remedy = {"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"};
+    finding.remedy = sysctl_remedy("kernel.apparmor_restrict_unprivileged_userns", "0");
   } else if (code == EINVAL) {
     finding.words += " (the kernel is built without one of the namespaces)";
     finding.remedy = {"use a kernel with CONFIG_USER_NS and CONFIG_NET_NS, as distributions have"};
   } else {
     finding.remedy = {
-        "a container's seccomp profile or a security module forbids unshare(CLONE_NEWUSER); in "
-        "Docker: --security-opt seccomp=unconfined"};
+        "a container's seccomp profile or a security module forbids unshare(CLONE_NEWUSER)",
+        "in Docker: --security-opt seccomp=unconfined"};
   }
   return finding;
 }
@@ -236,9 +232,7 @@ Finding tun_device(const Trial& trial) {
   finding.level = Level::kMissing;
   const bool is_there = ::access("/dev/net/tun", F_OK) == 0;
   if (!is_there) {
-    finding.remedy = {"sudo modprobe tun",
-                      "where that is not enough: sudo mkdir -p /dev/net && sudo mknod -m 0666 "
-                      "/dev/net/tun c 10 200"};
+    finding.remedy = {"sudo modprobe tun", "in a container, run it with --device /dev/net/tun"};
   } else if (trial.tun_open == ENODEV || trial.tun_open == ENXIO) {
     finding.remedy = {"sudo modprobe tun"};
   } else {
@@ -255,7 +249,7 @@ Finding nf_tables(const Trial& trial) {
           .subject = "nf_tables",
           .words = error_text(trial.nf_tables),
           .remedy = {"sudo modprobe nf_tables",
-                     "to keep it: echo nf_tables | sudo tee /etc/modules-load.d/cordon.conf"}};
+                     "to keep it, put 'nf_tables' into /etc/modules-load.d/cordon.conf"}};
 }
 
 Finding tcp_repair(const Trial& trial) {
@@ -335,8 +329,11 @@ Finding kernel(const std::optional<Trial>& trial) {
 }  // namespace
 
 std::vector<Finding> probe_host() {
+  Finding proc = proc_mounted();
+  // Nothing else can be tried or explained without it.
+  if (proc.level == Level::kMissing) return {kernel(std::nullopt), std::move(proc)};
   const auto trial = run_trial();
-  std::vector<Finding> findings{kernel(trial), proc_mounted()};
+  std::vector<Finding> findings{kernel(trial), std::move(proc)};
   const Trial seen = trial.value_or(Trial{.namespaces = EAGAIN});
   findings.push_back(user_namespaces(seen));
   findings.push_back(tun_device(seen));
