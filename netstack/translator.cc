@@ -38,9 +38,11 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
       tcp_(context_, std::min(max_tcp_flows, kMaxFlows)),
       udp_(context_, std::move(ports.udp)),
       echo_(context_),
+      resolver_(context_),
       published_(context_, tcp_, std::move(ports.tcp)),
       our_addresses_(addresses_of(config_)) {
   tcp_.set_upstreams(config_.upstreams);
+  resolver_.set_upstreams(config_.upstreams);
 }
 
 void Translator::on_frame(Instant now, const FrameIn& frame) {
@@ -117,6 +119,9 @@ void Translator::on_udp(Instant now, const IpPacket& packet, const FrameIn& fram
   const Parsed<UdpDatagram> datagram =
       parse_udp(packet, frame.is_checksum_trusted, frame.udp_segment_size != 0);
   if (!datagram) return drops_.add(datagram.error());
+  if (datagram->destination_port == kDnsPort && frame.udp_segment_size == 0) {
+    return resolver_.on_query(now, packet, *datagram);
+  }
   udp_.on_datagram(now, packet, *datagram, frame.udp_segment_size);
 }
 
@@ -143,6 +148,7 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
       published_.on_socket(now, owner);
       return false;
     case OwnerKind::kDns:
+      return resolver_.on_socket(now, owner);
     case OwnerKind::kTap:
     case OwnerKind::kControl:
     case OwnerKind::kMonitor:
@@ -154,6 +160,7 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
 Instant Translator::next_deadline() const {
   if (sweep_.is_running()) return Instant{};
   return std::min({tcp_.next_deadline(), udp_.next_deadline(), echo_.next_deadline(),
+                   resolver_.next_deadline(),
                    published_.next_deadline(), refusals_.next_deadline(),
                    reassembler_.next_deadline(), lost_address_sweep_});
 }
@@ -163,6 +170,7 @@ void Translator::on_deadline(Instant now) {
   tcp_.on_deadline(now);
   udp_.on_deadline(now);
   echo_.on_deadline(now);
+  resolver_.on_deadline(now);
   published_.on_deadline(now);
   reassembler_.expire(now, [&](Bytes first_fragment) {
     const Parsed<IpPacket> packet =
@@ -186,6 +194,7 @@ void Translator::on_deadline(Instant now) {
 void Translator::set_upstreams(std::vector<Endpoint> upstreams) {
   config_.upstreams = std::move(upstreams);
   tcp_.set_upstreams(config_.upstreams);
+  resolver_.set_upstreams(config_.upstreams);
 }
 
 void Translator::on_host_change(Instant now, bool is_address_lost) {

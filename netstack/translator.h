@@ -17,6 +17,7 @@
 #include "netstack/flow/context.h"
 #include "netstack/flow/reassembly.h"
 #include "netstack/icmp/echo_flows.h"
+#include "netstack/names/resolver.h"
 #include "netstack/publish/published_ports.h"
 #include "netstack/tcp/tcp_flows.h"
 #include "netstack/translator_config.h"
@@ -94,6 +95,7 @@ class Translator {
   TcpFlows tcp_;
   UdpFlows udp_;
   EchoFlows echo_;
+  Resolver resolver_;
   PublishedPorts published_;
   std::vector<IpAddress> our_addresses_;
   Sweep sweep_;

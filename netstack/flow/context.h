@@ -12,6 +12,9 @@
 
 namespace cordon {
 
+/// DNS; whatever address a guest sends it to, names/ and the host's upstreams answer.
+inline constexpr std::uint16_t kDnsPort = 53;
+
 struct FlowContext {
   const TranslatorConfig& config;
   Admission& admission;

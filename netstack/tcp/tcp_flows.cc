@@ -7,7 +7,6 @@
 namespace cordon {
 namespace {
 
-constexpr std::uint16_t kDnsPort = 53;
 // A dial this young is not given up for a newer one (reliability: eviction).
 constexpr Duration kHalfOpenMinAge = std::chrono::milliseconds(500);
 // RFC 5382 REQ-5: an established flow idle for less is never taken away.
