@@ -160,8 +160,7 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
 Instant Translator::next_deadline() const {
   if (sweep_.is_running()) return Instant{};
   return std::min({tcp_.next_deadline(), udp_.next_deadline(), echo_.next_deadline(),
-                   resolver_.next_deadline(),
-                   published_.next_deadline(), refusals_.next_deadline(),
+                   resolver_.next_deadline(), published_.next_deadline(), refusals_.next_deadline(),
                    reassembler_.next_deadline(), lost_address_sweep_});
 }
 

@@ -24,10 +24,10 @@ DnsReply LocalAnswer::reply() const {
           .ttl = kTtlSeconds};
 }
 
-LocalNames::LocalNames(std::span<const LocalLink> links) : zone_(name_of(kZone)) {
+LocalNames::LocalNames(std::span<const LinkFamily> links) : zone_(name_of(kZone)) {
   add_address(kLocalhost, IpAddress::v4({127, 0, 0, 1}));
   add_address(kLocalhost, IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}));
-  for (const LocalLink& link : links) {
+  for (const LinkFamily& link : links) {
     subnets_.push_back(link.subnet);
     add_address("host.cordon.internal", link.host_door);
     add_address("gateway.cordon.internal", link.gateway);

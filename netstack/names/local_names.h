@@ -20,17 +20,9 @@
 #include "netstack/address/ip_address.h"
 #include "netstack/names/dns_message.h"
 #include "netstack/names/dns_name.h"
+#include "netstack/translator_config.h"
 
 namespace cordon {
-
-/// The guest's link in one family.
-struct LocalLink {
-  Prefix subnet;
-  IpAddress guest;
-  IpAddress gateway;
-  IpAddress resolver;
-  IpAddress host_door;
-};
 
 /// An answer in the form of a DnsReply, with storage of its own. `pointer` is owned by the
 /// LocalNames.
@@ -47,7 +39,7 @@ struct LocalAnswer {
 class LocalNames {
  public:
   /// One link a family that the guest has.
-  explicit LocalNames(std::span<const LocalLink> links);
+  explicit LocalNames(std::span<const LinkFamily> links);
 
   /// Of class IN questions; nullopt: ask an upstream, if the policy lets you.
   [[nodiscard]] std::optional<LocalAnswer> answer(const DnsQuestion& question) const;

@@ -10,7 +10,8 @@ constexpr std::uint16_t kUpstreamUdpOctets = 1232;
 constexpr std::size_t kReceiveBudget = 4;
 constexpr std::uint16_t kRounds = 2;
 
-// The question's name as the guest wrote it: a stub may check the case of its letters (draft dns0x20).
+// The question's name as the guest wrote it: a stub may check the case of its letters (draft
+// dns0x20).
 void restore_case(MutableBytes response, const DnsName& name) {
   const Bytes wire = name.wire();
   if (response.size() < kDnsHeaderOctets + wire.size()) return;
@@ -79,9 +80,9 @@ void Resolver::on_query(Instant now, const IpPacket& packet, const UdpDatagram& 
     return answer(guest, resolver, *query, local->reply());
   }
   if (!context_.config.policy.may_resolve_names()) {
-    return answer(guest, resolver, *query,
-                  DnsReply{.rcode = DnsRcode::kNxDomain,
-                           .extended_error = DnsExtendedError::kFiltered});
+    return answer(
+        guest, resolver, *query,
+        DnsReply{.rcode = DnsRcode::kNxDomain, .extended_error = DnsExtendedError::kFiltered});
   }
   const Key key{.guest = guest, .id = query->header.id};
   // The guest's own repetition of a query that is under way.
@@ -119,8 +120,8 @@ void Resolver::ask_upstream(Instant now, const Key& key, const Endpoint& resolve
   fresh.upstream = preferred_;
   fresh.began = now;
   const auto own_id = static_cast<std::uint16_t>(context_.entropy.next());
-  fresh.size = static_cast<std::uint16_t>(
-      write_dns_query(own_id, query, kUpstreamUdpOctets, fresh.message));
+  fresh.size =
+      static_cast<std::uint16_t>(write_dns_query(own_id, query, kUpstreamUdpOctets, fresh.message));
   if (!send_to_upstream(*id)) try_next(now, *id);
 }
 
@@ -174,12 +175,11 @@ bool Resolver::on_socket(Instant now, const SocketOwner& owner) {
 void Resolver::on_response(Instant now, FlowId id, const ReceivedDatagram& datagram) {
   const Query* const query = queries_.get(id);
   if (query == nullptr) return;
-  const bool is_answer = query->upstream < upstreams_.size() &&
-                         datagram.peer == upstreams_[query->upstream] &&
-                         datagram.payload.size() <= kLongestDnsMessage &&
-                         answers_dns_query(Bytes(query->message).first(query->size),
-                                           datagram.payload) &&
-                         is_whole_dns_message(datagram.payload);
+  const bool is_answer =
+      query->upstream < upstreams_.size() && datagram.peer == upstreams_[query->upstream] &&
+      datagram.payload.size() <= kLongestDnsMessage &&
+      answers_dns_query(Bytes(query->message).first(query->size), datagram.payload) &&
+      is_whole_dns_message(datagram.payload);
   if (!is_answer) return context_.drops.add(Drop::kUnknownPeer);
   if (is_failure(datagram.payload) && query->tries < upstreams_.size()) return try_next(now, id);
   preferred_ = query->upstream;

@@ -1,17 +1,19 @@
-// The resolver inside: every UDP datagram of the guest to port 53, whatever its destination, ends here.
+// The resolver inside: every UDP datagram of the guest to port 53, whatever its destination, ends
+// here.
 //
 //   a local name (names/local_names.h)     answered out of our own head
-//   names lead nowhere under the policy    NXDOMAIN with EDE 17 (RFC 8914), and no packet to anybody
-//   everything else                        asked of the host's upstreams, the answer passed back
+//   names lead nowhere under the policy    NXDOMAIN with EDE 17 (RFC 8914), and no packet to
+//   anybody everything else                        asked of the host's upstreams, the answer passed
+//   back
 //
-// A query upstream is our own: a fresh socket, port and id for each (RFC 5452), the name in lower case,
-// none of the guest's EDNS options. Its answer must come from the upstream that was asked, with that id
-// and that question; anything else is dropped. The upstreams are the host's, asked in order from the one
-// that answered last; the next is tried when one refuses, fails, or is silent for kDnsFailover. When all
-// have been tried twice, or after kDnsQuery, the guest gets SERVFAIL.
+// A query upstream is our own: a fresh socket, port and id for each (RFC 5452), the name in lower
+// case, none of the guest's EDNS options. Its answer must come from the upstream that was asked,
+// with that id and that question; anything else is dropped. The upstreams are the host's, asked in
+// order from the one that answered last; the next is tried when one refuses, fails, or is silent
+// for kDnsFailover. When all have been tried twice, or after kDnsQuery, the guest gets SERVFAIL.
 //
-// An answer that is larger than the guest takes is truncated; it then asks by TCP, which tcp/ relays to
-// the same upstreams. Nothing is cached: that is the upstream's work, and TTLs stay true.
+// An answer that is larger than the guest takes is truncated; it then asks by TCP, which tcp/
+// relays to the same upstreams. Nothing is cached: that is the upstream's work, and TTLs stay true.
 #pragma once
 
 #include <array>
