@@ -13,10 +13,15 @@
 namespace cordon {
 namespace {
 
-// All four, each with its lock. KEEP_CAPS stays clear and is locked so.
-constexpr unsigned long kSecurebits =
-    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+// Each with its lock. KEEP_CAPS stays clear; it is locked so only where a capability is left that
+// it could keep: ping and its like set it on their way to dropping what they have, and end if they
+// may not.
+constexpr unsigned long securebits_for(KeptCapabilities kept) {
+  constexpr unsigned long kAlways = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                                    SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+                                    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+  return kept == KeptCapabilities::kNetAdmin ? kAlways | SECBIT_KEEP_CAPS_LOCKED : kAlways;
+}
 
 // The bounding set's end: PR_CAPBSET_READ fails with EINVAL beyond the kernel's last capability.
 constexpr int kCapabilityCeiling = 64;
@@ -24,7 +29,8 @@ constexpr int kCapabilityCeiling = 64;
 }  // namespace
 
 Status restrict_capabilities(KeptCapabilities kept) {
-  if (::prctl(PR_SET_SECUREBITS, kSecurebits) != 0) return errno_error("PR_SET_SECUREBITS");
+  if (::prctl(PR_SET_SECUREBITS, securebits_for(kept)) != 0)
+    return errno_error("PR_SET_SECUREBITS");
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
     return errno_error("PR_CAP_AMBIENT_CLEAR_ALL");
   }
@@ -59,7 +65,7 @@ Status check_capabilities(KeptCapabilities kept) {
     if (is_bounded < 0) break;
     if (is_bounded > 0) return plain_error("the bounding set is not empty");
   }
-  if (::prctl(PR_GET_SECUREBITS) != static_cast<int>(kSecurebits)) {
+  if (::prctl(PR_GET_SECUREBITS) != static_cast<int>(securebits_for(kept))) {
     return plain_error("securebits are not as set");
   }
   if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return plain_error("no_new_privs is not set");
