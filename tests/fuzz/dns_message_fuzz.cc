@@ -76,11 +76,11 @@ void check_query(Bytes message, const DnsQuery& query, std::size_t room) {
     check_answer(message, Bytes(out).first(octets), room);
     require(octets > 0 || room < 12 + query.question.name.wire().size() + 4);
   }
-  const LocalLink link{.subnet = Prefix(IpAddress::v4({10, 0, 2, 0}), 24),
-                       .guest = IpAddress::v4({10, 0, 2, 15}),
-                       .gateway = IpAddress::v4({10, 0, 2, 2}),
-                       .resolver = IpAddress::v4({10, 0, 2, 3}),
-                       .host_door = IpAddress::v4({10, 0, 2, 4})};
+  const LinkFamily link{.subnet = Prefix(IpAddress::v4({10, 0, 2, 0}), 24),
+                        .guest = IpAddress::v4({10, 0, 2, 15}),
+                        .gateway = IpAddress::v4({10, 0, 2, 2}),
+                        .resolver = IpAddress::v4({10, 0, 2, 3}),
+                        .host_door = IpAddress::v4({10, 0, 2, 4})};
   const LocalNames names(std::span(&link, 1));
   if (const std::optional<LocalAnswer> local = names.answer(query.question)) {
     const std::size_t octets = write_dns_reply(query, local->reply(), out);

@@ -10,7 +10,7 @@ namespace {
 
 IpAddress address(std::string_view text) { return IpAddress::parse(text).value(); }
 
-const std::vector<LocalLink> kLinks{
+const std::vector<LinkFamily> kLinks{
     {.subnet = Prefix::parse("10.0.2.0/24").value(),
      .guest = address("10.0.2.15"),
      .gateway = address("10.0.2.2"),
