@@ -52,8 +52,8 @@ Result<std::pair<UniqueFd, UniqueFd>> open_packet_pair() {
   return std::pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Status write_file(const char* path, std::string_view content) {
-  const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
+Status write_file_at(int parent, const char* path, std::string_view content) {
+  const UniqueFd file(::openat(parent, path, O_WRONLY | O_CLOEXEC));
   if (!file.is_open()) return errno_error(std::string("open ") + path);
   const ssize_t written = ::write(file.get(), content.data(), content.size());
   if (written < 0) return errno_error(std::string("write ") + path);
@@ -61,6 +61,10 @@ Status write_file(const char* path, std::string_view content) {
     return errno_error(EIO, std::string("write ") + path);
   }
   return {};
+}
+
+Status write_file(const char* path, std::string_view content) {
+  return write_file_at(AT_FDCWD, path, content);
 }
 
 }  // namespace cordon

@@ -26,6 +26,9 @@ struct Pipe {
 /// SOCK_SEQPACKET, close-on-exec: packets keep their borders, and the end of either side shows.
 [[nodiscard]] Result<std::pair<UniqueFd, UniqueFd>> open_packet_pair();
 
+/// Writes `content` to an existing file below the directory `parent`, in one write.
+[[nodiscard]] Status write_file_at(int parent, const char* path, std::string_view content);
+
 /// Writes `content` to an existing file of /proc/sys or the like, in one write.
 [[nodiscard]] Status write_file(const char* path, std::string_view content);
 

@@ -1,5 +1,6 @@
 #include "sandbox/guest_isolation.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -18,10 +19,16 @@ namespace {
 
 IsolationSteps steps_of(const GuestIsolationPlan& plan) { return {"guest", plan.failing_step}; }
 
-// Of U2: user namespaces are counted against the one they are made in and all above it.
-Status forbid_nested_namespaces() {
-  CORDON_TRY_STATUS(write_file("/proc/sys/user/max_user_namespaces", "0"));
-  return write_file("/proc/sys/user/max_net_namespaces", "0");
+// Of U2: namespaces are counted against the user namespace they are made in and all above it.
+Status forbid_nested_namespaces(const UniqueFd& settings) {
+  CORDON_TRY_STATUS(write_file_at(settings.get(), "user/max_user_namespaces", "0"));
+  return write_file_at(settings.get(), "user/max_net_namespaces", "0");
+}
+
+// Below a read-only /proc/sys a nested namespace cannot mount a /proc of its own, which it is to be
+// able to; only the host's root has something to lose there.
+bool protects_kernel_settings(const GuestIsolationPlan& plan) {
+  return !plan.may_nest || plan.callers_uid == 0;
 }
 
 IdMap guests_ids(const GuestIsolationPlan& plan) {
@@ -57,10 +64,15 @@ Status isolate_guest(const GuestIsolationPlan& plan) {
   CORDON_TRY_STATUS(
       steps.check("name service files", place_contents(plan.hidden_directories, plan.contents)));
   CORDON_TRY_STATUS(steps.check("mount /proc", mount_own_proc()));
+  // Goes on leading to what can be written when /proc/sys cannot.
+  const UniqueFd settings(::open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (protects_kernel_settings(plan)) {
+    CORDON_TRY_STATUS(steps.check("protect kernel settings", protect_kernel_settings()));
+  }
   CORDON_TRY_STATUS(steps.check("inner user namespace", leave_namespaces(CLONE_NEWUSER)));
   CORDON_TRY_STATUS(steps.check("id maps", write_id_maps(guests_ids(plan))));
   if (!plan.may_nest) {
-    CORDON_TRY_STATUS(steps.check("no nested namespaces", forbid_nested_namespaces()));
+    CORDON_TRY_STATUS(steps.check("no nested namespaces", forbid_nested_namespaces(settings)));
   }
   CORDON_TRY_STATUS(steps.check("limits", lower_limit(RLIMIT_CORE, 0)));
   CORDON_TRY_STATUS(steps.check("capabilities", restrict_capabilities(KeptCapabilities::kNone)));

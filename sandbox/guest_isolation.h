@@ -4,7 +4,7 @@
 //     enter_guest_network()      helper: U, N (or makes both, offline)
 //     isolate_guest()            guest init, pid 1: everything below
 //       die with the supervisor
-//       while root in U: mount propagation, /sys, contents of ours, /proc
+//       while root in U: mount propagation, /sys, contents of ours, /proc, its settings read-only
 //       inner user namespace U2, and its id map: from here on no power over N, its tap, its rules
 //       no further namespaces may be made (unless nested)
 //       limits, capabilities, no_new_privs, descriptors, filter

@@ -169,15 +169,20 @@ Status choose_congestion_control() {
   return write_file(kPath, "reno");
 }
 
+// Ordinary programs of the guest may ping and listen on every port: the namespace is theirs alone.
+Status open_ports_and_ping() {
+  // gid 0 of U is the caller's.
+  CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/ping_group_range", "0 0"));
+  return write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+}
+
 Status set_sysctls() {
   // What a socket inherits its mark by: inbound streams are marked, so that listeners bound to any
   // address or device accept them.
   CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/tcp_fwmark_accept", "1"));
   // A tuple that the guest uses again at once must find no remains of the kernel's side of it.
   CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0"));
-  // gid 0 of U is the caller's.
-  CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/ping_group_range", "0 0"));
-  CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"));
+  CORDON_TRY_STATUS(open_ports_and_ping());
   return choose_congestion_control();
 }
 
@@ -213,7 +218,8 @@ Result<GuestNetwork> build_guest_network(const GuestNetworkPlan& plan) {
 
 Status build_offline_network() {
   CORDON_TRY(const NetlinkSocket route, open_netlink(NETLINK_ROUTE));
-  return bring_up_loopback(route.get());
+  CORDON_TRY_STATUS(bring_up_loopback(route.get()));
+  return open_ports_and_ping();
 }
 
 }  // namespace cordon

@@ -50,6 +50,15 @@ Result<UniqueFd> detach_tree(int directory, const char* path, unsigned flags) {
   return tree;
 }
 
+Result<UniqueFd> detach_read_only(const char* path) {
+  CORDON_TRY(UniqueFd tree, detach_tree(AT_FDCWD, path, 0));
+  mount_attr read_only{.attr_set = MOUNT_ATTR_RDONLY};
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) != 0) {
+    return errno_error(std::string("read-only ") + path);
+  }
+  return tree;
+}
+
 Status attach_tree(const UniqueFd& tree, const std::string& target) {
   CORDON_TRY(const UniqueFd where, open_resolved(target));
   if (::move_mount(tree.get(), "", where.get(), "",
@@ -143,14 +152,7 @@ Result<std::string> make_target(const std::string& path, const std::vector<std::
 Result<UniqueFd> detached_content(const MountedContent& content, std::size_t number) {
   const std::string path = std::string(kStaging) + "/" + std::to_string(number);
   CORDON_TRY_STATUS(write_content(path, content.content));
-  CORDON_TRY(UniqueFd tree, detach_tree(AT_FDCWD, path.c_str(), 0));
-  // Not a wall, a courtesy: a program that rewrites the file learns that it cannot. Linux 5.12.
-  mount_attr read_only{.attr_set = MOUNT_ATTR_RDONLY};
-  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) != 0 &&
-      errno != ENOSYS) {
-    return errno_error("mount_setattr");
-  }
-  return tree;
+  return detach_read_only(path.c_str());
 }
 
 // Every content as a mount that stands nowhere yet. They stay when the staging place goes.
@@ -221,6 +223,16 @@ Status place_contents(const std::vector<std::string>& hidden,
 Status mount_own_proc() {
   if (::mount("proc", "/proc", "proc", kNothingSpecial, nullptr) != 0) {
     return errno_error("mount proc");
+  }
+  return {};
+}
+
+Status protect_kernel_settings() {
+  for (const char* const path :
+       {"/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"}) {
+    if (::access(path, F_OK) != 0) continue;
+    CORDON_TRY(const UniqueFd tree, detach_read_only(path));
+    CORDON_TRY_STATUS(attach_tree(tree, path));
   }
   return {};
 }

@@ -37,6 +37,11 @@ struct MountedContent {
 /// /proc of the calling process's pid namespace.
 [[nodiscard]] Status mount_own_proc();
 
+/// Makes the kernel's settings below /proc read-only. They are guarded by uid 0 and not by
+/// capabilities, so a guest of the host's root could write them. A program that mounts a /proc of
+/// its own in a nested namespace cannot do so below this.
+[[nodiscard]] Status protect_kernel_settings();
+
 /// /sys of the calling process's network namespace, read-only, the control groups as they were.
 /// Where the kernel refuses it (a container whose /sys is masked) the old one stays: it shows the
 /// names of the host's links and lets nothing be done to them.
