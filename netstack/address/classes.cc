@@ -159,15 +159,14 @@ bool is_reserved_throughout(const Prefix& prefix) {
   const RegistryEntry* const around = entry_of(prefix.address());
   if (around == nullptr || around->length > prefix.length()) return false;
   if (around->address_class != AddressClass::kReserved) return false;
-  for (const RegistryEntry& entry : registry_of(prefix.address().family())) {
-    if (entry.length <= prefix.length() || !prefix.contains(entry.first)) continue;
+  const auto may_be_inside = [&](const RegistryEntry& entry) {
+    const bool is_inside = entry.length > prefix.length() && prefix.contains(entry.first);
     const bool is_one_address = entry.length == entry.first.bits();
-    const bool is_harmless = entry.address_class == AddressClass::kReserved ||
-                             !may_move(entry.address_class) ||
-                             (entry.address_class == AddressClass::kPublic && is_one_address);
-    if (!is_harmless) return false;
-  }
-  return true;
+    return !is_inside || entry.address_class == AddressClass::kReserved ||
+           !may_move(entry.address_class) ||
+           (entry.address_class == AddressClass::kPublic && is_one_address);
+  };
+  return std::ranges::all_of(registry_of(prefix.address().family()), may_be_inside);
 }
 
 // True where every address of `prefix` is of a class that never moves. A wider prefix may hold such

@@ -148,7 +148,7 @@ void RuleIndex::build_family(std::span<const Rule> rules, Family family) {
     for (; i < sorted.size() && sorted[i].key == key && sorted[i].length == length; ++i) {
       add_intervals(rules[sorted[i].rule], sorted[i].rule, intervals);
     }
-    while (!open.empty() && open.back().behind && *open.back().behind <= key) close_last();
+    while (!open.empty() && open.back().behind && !(key < *open.back().behind)) close_last();
     Node node = make_node(intervals);
     node.around = open.empty() ? kNone : open.back().node;
     node.length = length;

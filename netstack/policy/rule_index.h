@@ -12,7 +12,6 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -62,7 +61,10 @@ class RuleIndex {
   struct Key {
     std::uint64_t high = 0;
     std::uint64_t low = 0;
-    friend constexpr auto operator<=>(const Key&, const Key&) = default;
+    friend constexpr bool operator==(const Key&, const Key&) = default;
+    friend constexpr bool operator<(const Key& one, const Key& other) {
+      return one.high != other.high ? one.high < other.high : one.low < other.low;
+    }
   };
   // From `key` (lane and port) on, up to the next segment of the node, `rule` is the first that
   // covers.
