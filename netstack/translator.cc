@@ -81,11 +81,14 @@ void Translator::on_ip(Instant now, const IpPacket& packet, const FrameIn& frame
   }
   if (!admission_.is_guest(packet.source)) return drops_.add(Drop::kForeignSource);
   if (!packet.fragment) return on_packet(now, packet, frame);
-  const Parsed<IpPacket> whole = reassembler_.insert(now, packet);
+  Parsed<IpPacket> whole = reassembler_.insert(now, packet);
   if (!whole) {
     if (whole.error() != Drop::kFragmentHeld) drops_.add(whole.error());
     return;
   }
+  // Whoever fragments may be fragmented again on the host's side; an IPv6 packet does not say so
+  // itself.
+  whole->has_dont_fragment = false;
   // The checksum of a datagram that was sent in fragments covers all of it and was never left
   // undone.
   on_packet(now, *whole, FrameIn{});

@@ -93,8 +93,10 @@ Status refuse_families(SeccompFilter& filter) {
     CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socket, rules));
     CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socketpair, rules));
   }
-  // Of netlink only routing: protocols 1 to 31, by the numbers that the kernel has.
+  // Of netlink only routing and socket diagnosis (ss, netstat): both show the guest its own network
+  // namespace and change nothing without a capability there.
   for (int protocol = NETLINK_ROUTE + 1; protocol < MAX_LINKS; ++protocol) {
+    if (protocol == NETLINK_SOCK_DIAG) continue;
     const std::array rules{ArgumentRule{0, kInt, AF_NETLINK},
                            ArgumentRule{2, kInt, static_cast<std::uint64_t>(protocol)}};
     CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socket, rules));
