@@ -1,0 +1,273 @@
+#include "tests/world/fakes.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <gtest/gtest.h>
+
+namespace cordon::world {
+
+int Script::next(Call call) {
+  std::deque<int>& planned = planned_[call];
+  if (!planned.empty()) {
+    const int error = planned.front();
+    planned.pop_front();
+    return error;
+  }
+  return chaos_ ? chaos_(call) : 0;
+}
+
+FakeSocket& Sockets::open(OwnerKind kind, const SocketOwner& owner) {
+  const int descriptor = next_++;
+  open_.insert(descriptor);
+  ++opened_[kind];
+  last_[kind] = descriptor;
+  FakeSocket& socket = all_[descriptor];
+  socket.handle = SocketHandle{descriptor};
+  socket.kind = kind;
+  socket.owner = owner;
+  return socket;
+}
+
+FakeSocket& Sockets::at(SocketHandle handle, std::string_view doing) {
+  EXPECT_TRUE(is_open(handle)) << doing << " on descriptor " << handle.descriptor
+                               << ", which is not open";
+  return all_[handle.descriptor];
+}
+
+void Sockets::end(SocketHandle handle, End how) {
+  at(handle, how == End::kReset ? "reset" : "close").end = how;
+  open_.erase(handle.descriptor);
+  if (forgets_ended_) all_.erase(handle.descriptor);
+}
+
+std::size_t Sockets::open_count(OwnerKind kind) const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      open_, [&](int descriptor) { return all_.at(descriptor).kind == kind; }));
+}
+
+FakeSocket& Sockets::last(OwnerKind kind) {
+  const auto found = last_.find(kind);
+  EXPECT_NE(found, last_.end()) << "no socket of that kind was ever opened";
+  return found == last_.end() ? all_[-1] : all_[found->second];
+}
+
+std::size_t Sockets::opened(OwnerKind kind) const {
+  const auto found = opened_.find(kind);
+  return found == opened_.end() ? 0 : found->second;
+}
+
+IoResult<SocketHandle> FakeHost::dial(const AllowedDestination& destination, SocketOwner owner) {
+  dialled.push_back(destination.endpoint());
+  if (const int error = script_.next(Call::kDial)) return std::unexpected(Errno{error});
+  EXPECT_EQ(destination.protocol(), Protocol::kTcp);
+  FakeSocket& socket = sockets_.open(OwnerKind::kTcpHost, owner);
+  socket.remote = destination.endpoint();
+  socket.dial_result = EINPROGRESS;
+  return socket.handle;
+}
+
+IoStatus FakeHost::dial_result(SocketHandle handle) {
+  const FakeSocket& socket = sockets_.at(handle, "dial_result");
+  if (const int error = script_.next(Call::kDialResult)) return std::unexpected(Errno{error});
+  if (socket.dial_result == 0) return {};
+  return std::unexpected(Errno{socket.dial_result});
+}
+
+std::optional<Endpoint> FakeHost::local_endpoint(SocketHandle handle) {
+  return sockets_.at(handle, "local_endpoint").local;
+}
+
+IoResult<AcceptedStream> FakeHost::accept(SocketHandle listener) {
+  if (!backlog.empty()) {
+    if (const int error = script_.next(Call::kAccept)) return std::unexpected(Errno{error});
+  }
+  if (backlog.empty()) return std::unexpected(Errno{EAGAIN});
+  FakeSocket& socket = sockets_.open(OwnerKind::kTcpHost, {});
+  socket.remote = backlog.front();
+  socket.local = sockets_.at(listener, "accept").local;
+  backlog.pop_front();
+  return AcceptedStream{
+      .socket = socket.handle, .client = socket.remote, .local = socket.local.value_or(Endpoint{})};
+}
+
+IoStatus FakeHost::own(SocketHandle handle, SocketOwner owner) {
+  FakeSocket& socket = sockets_.at(handle, "own");
+  if (const int error = script_.next(Call::kOwn)) return std::unexpected(Errno{error});
+  socket.owner = owner;
+  return {};
+}
+
+void FakeHost::set_listening(SocketHandle listener, SocketOwner /*owner*/, bool is_on) {
+  (void)sockets_.at(listener, "set_listening");
+  is_listening = is_on;
+}
+
+IoResult<SocketHandle> FakeHost::open_udp(Family family, SocketOwner owner) {
+  if (const int error = script_.next(Call::kOpenUdp)) return std::unexpected(Errno{error});
+  FakeSocket& socket = sockets_.open(owner.kind, owner);
+  socket.family = family;
+  return socket.handle;
+}
+
+IoResult<SocketHandle> FakeHost::open_ping(Family family, SocketOwner owner) {
+  if (const int error = script_.next(Call::kOpenPing)) return std::unexpected(Errno{error});
+  FakeSocket& socket = sockets_.open(OwnerKind::kEcho, owner);
+  socket.family = family;
+  return socket.handle;
+}
+
+IoStatus FakeHost::send(SocketHandle handle, const AllowedDestination& destination,
+                        const SendFields& fields, Bytes payload) {
+  FakeSocket& socket = sockets_.at(handle, "send");
+  if (const int error = script_.next(Call::kSend)) return std::unexpected(Errno{error});
+  if (socket.kind == OwnerKind::kUdp || socket.kind == OwnerKind::kDns) {
+    EXPECT_EQ(socket.family, destination.endpoint().address.family());
+  }
+  socket.sent.push_back(SentDatagram{.destination = destination.endpoint(),
+                                     .fields = fields,
+                                     .payload = Octets(payload.begin(), payload.end())});
+  return {};
+}
+
+bool FakeHost::receive(SocketHandle handle, std::size_t budget, DatagramSink& sink) {
+  FakeSocket& first = sockets_.at(handle, "receive");
+  while (!first.errors.empty()) {
+    WaitingError waiting = std::move(first.errors.front());
+    first.errors.pop_front();
+    waiting.error.payload = waiting.payload;
+    sink.on_error(waiting.error);
+    if (!sockets_.is_open(handle)) return false;
+  }
+  for (; budget > 0; --budget) {
+    // The owner may close the socket over what it gets.
+    if (!sockets_.is_open(handle)) return false;
+    FakeSocket& socket = sockets_.at(handle, "receive");
+    if (socket.waiting.empty()) return false;
+    const WaitingDatagram waiting = std::move(socket.waiting.front());
+    socket.waiting.pop_front();
+    sink.on_datagram(ReceivedDatagram{.peer = waiting.peer,
+                                      .payload = waiting.payload,
+                                      .segment_size = waiting.segment_size,
+                                      .traffic_class = waiting.traffic_class});
+  }
+  return true;
+}
+
+IoResult<SocketHandle> FakeGuest::adopt(const Adoption& adoption, SocketOwner owner) {
+  if (const int error = script_.next(Call::kAdopt)) return std::unexpected(Errno{error});
+  adoptions.push_back(adoption);
+  FakeSocket& socket = sockets_.open(OwnerKind::kTcpGuest, owner);
+  socket.remote = adoption.guest;
+  socket.local = adoption.remote;
+  return socket.handle;
+}
+
+IoResult<SocketHandle> FakeGuest::dial(const Endpoint& client, const Endpoint& guest,
+                                       SocketOwner owner) {
+  if (const int error = script_.next(Call::kGuestDial)) return std::unexpected(Errno{error});
+  clients.push_back(client);
+  FakeSocket& socket = sockets_.open(OwnerKind::kTcpGuest, owner);
+  socket.remote = guest;
+  socket.local = client;
+  socket.dial_result = EINPROGRESS;
+  return socket.handle;
+}
+
+IoStatus FakeGuest::dial_result(SocketHandle handle) {
+  const FakeSocket& socket = sockets_.at(handle, "dial_result");
+  if (const int error = script_.next(Call::kGuestDialResult)) return std::unexpected(Errno{error});
+  if (socket.dial_result == 0) return {};
+  return std::unexpected(Errno{socket.dial_result});
+}
+
+Transfer FakeStreams::move(SocketHandle from, SocketHandle to, PipeHold& hold, bool /*is_small*/,
+                           std::size_t budget) {
+  ++moves;
+  FakeSocket& source = sockets_.at(from, "move from");
+  FakeSocket& sink = sockets_.at(to, "move to");
+  Transfer transfer;
+  // Octets in the pipe first; a full sink leaves what was read there, as splice(2) does.
+  const auto pour = [&](std::uint64_t octets) {
+    const std::uint64_t taken = std::min(octets, sink.room);
+    sink.written += taken;
+    sink.room -= taken;
+    transfer.octets += taken;
+    return octets - taken;
+  };
+  const auto stop = [&](Transfer::Stop how, int error = 0) {
+    transfer.stop = how;
+    transfer.error = error;
+    if (hold.octets == 0) drop_hold(hold);
+    return transfer;
+  };
+  constexpr std::uint64_t kPipe = 1024 * 1024;
+  while (true) {
+    if (hold.octets > 0) {
+      if (sink.error != 0) return stop(Transfer::Stop::kSinkError, sink.error);
+      hold.octets = static_cast<std::uint32_t>(pour(hold.octets));
+      if (hold.octets > 0) return stop(Transfer::Stop::kSinkFull);
+    }
+    if (transfer.octets >= budget) return stop(Transfer::Stop::kBudget);
+    if (source.unread == 0) break;
+    const std::uint64_t taken = std::min(source.unread, kPipe);
+    source.unread -= taken;
+    if (hold.slot < 0) ++holds;
+    hold.slot = 1;
+    hold.octets = static_cast<std::uint32_t>(taken);
+  }
+  if (source.error != 0) return stop(Transfer::Stop::kSourceError, source.error);
+  return stop(source.has_fin_come ? Transfer::Stop::kEnd : Transfer::Stop::kSourceEmpty);
+}
+
+void FakeStreams::shutdown_write(SocketHandle handle) {
+  FakeSocket& socket = sockets_.at(handle, "shutdown_write");
+  EXPECT_FALSE(socket.has_fin_gone) << "a second FIN to one socket";
+  socket.has_fin_gone = true;
+}
+
+void FakeStreams::drop_hold(PipeHold& hold) {
+  if (hold.slot >= 0) --holds;
+  hold = PipeHold{};
+}
+
+RouteFacts FakeRoutes::lookup(const IpAddress& address) {
+  if (const auto found = facts_.find(address); found != facts_.end()) return found->second;
+  if (address.is_loopback() || address.is_unspecified()) return {RouteFacts::Type::kLocal};
+  return {RouteFacts::Type::kUnicast};  // by the default route
+}
+
+std::uint64_t FakeEntropy::next() {
+  // splitmix64
+  state_ += 0x9e3779b97f4a7c15;
+  std::uint64_t z = state_;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+bool FakeEvents::denied(const Denial& denial) {
+  denials.push_back(denial);
+  return tells_back;
+}
+
+std::size_t FakeEvents::count(Notice notice) const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(notices, [&](const auto& told) { return told.first == notice; }));
+}
+
+TapSend FakeTap::send(const FrameOut& frame) {
+  if (answer != TapSend::kSent) return answer;
+  ++sent;
+  if (!keeps_frames) return answer;
+  Frame kept;
+  kept.octets.assign(frame.headers.begin(), frame.headers.end());
+  kept.octets.insert(kept.octets.end(), frame.payload.begin(), frame.payload.end());
+  kept.unfinished = Unfinished{.checksum_start = frame.checksum_start,
+                               .checksum_offset = frame.checksum_offset,
+                               .segment_size = frame.udp_segment_size};
+  frames.push_back(std::move(kept));
+  return answer;
+}
+
+}  // namespace cordon::world
