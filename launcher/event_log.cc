@@ -312,34 +312,44 @@ void EventLog::remark(std::string_view words) {
 }
 
 void EventLog::finish() {
-  for (const Kind kind : {Kind::kDenied, Kind::kFlow, Kind::kNotice}) tell_suppressed(kind);
-  if (log_suppressed_ > 0) {
-    Json json = begin_json(unix_milliseconds_now(), "suppressed");
-    json["count"] = std::exchange(log_suppressed_, 0);
-    log(dump(json));
+  for (const Kind kind : {Kind::kDenied, Kind::kFlow, Kind::kNotice}) {
+    tell_left_out(kind, windows_[static_cast<std::size_t>(kind)].left_out);
   }
+  log_left_out(log_window_.left_out);
   if (log_lost_ > 0) {
-    say(fmt::format("--log: {} lines were lost: {}", log_lost_, error_text(log_error_)));
+    say(fmt::format("--log: {} lost: {}",
+                    log_lost_ == 1 ? "1 line was" : fmt::format("{} lines were", log_lost_),
+                    error_text(log_error_)));
   }
   if (verbosity_ == Verbosity::kQuiet || denials_ == 0) return;
   say(denials_ == 1 ? "1 flow was denied" : fmt::format("{} flows were denied", denials_));
 }
 
-void EventLog::say_limited(Kind kind, const std::string& words) {
-  Lane& lane = lanes_[static_cast<std::size_t>(kind)];
-  if (!lane.lines.take(monotonic_now())) {
-    ++lane.suppressed;
-    return;
-  }
-  tell_suppressed(kind);
-  say(words);
+std::uint64_t EventLog::Window::turn(Instant now) {
+  if (now - start < std::chrono::seconds(1)) return 0;
+  start = now;
+  used = 0;
+  return std::exchange(left_out, 0);
 }
 
-void EventLog::tell_suppressed(Kind kind) {
+bool EventLog::Window::take() {
+  if (used == limit) {
+    ++left_out;
+    return false;
+  }
+  ++used;
+  return true;
+}
+
+void EventLog::say_limited(Kind kind, const std::string& words) {
+  Window& window = windows_[static_cast<std::size_t>(kind)];
+  tell_left_out(kind, window.turn(monotonic_now()));
+  if (window.take()) say(words);
+}
+
+void EventLog::tell_left_out(Kind kind, std::uint64_t count) {
   constexpr std::array<std::string_view, kKinds> kWords{"denials", "flow lines", "notices"};
-  const auto index = static_cast<std::size_t>(kind);
-  const std::uint64_t count = std::exchange(lanes_[index].suppressed, 0);
-  if (count > 0) say(fmt::format("{} more {}", count, kWords[index]));
+  if (count > 0) say(fmt::format("{} more {}", count, kWords[static_cast<std::size_t>(kind)]));
 }
 
 void EventLog::say(std::string_view words) {
@@ -355,16 +365,15 @@ void EventLog::say(std::string_view words) {
 }
 
 void EventLog::log_limited(const std::string& json) {
-  if (!log_lines_.take(monotonic_now())) {
-    ++log_suppressed_;
-    return;
-  }
-  if (log_suppressed_ > 0) {
-    Json suppressed = begin_json(unix_milliseconds_now(), "suppressed");
-    suppressed["count"] = std::exchange(log_suppressed_, 0);
-    log(dump(suppressed));
-  }
-  log(json);
+  log_left_out(log_window_.turn(monotonic_now()));
+  if (log_window_.take()) log(json);
+}
+
+void EventLog::log_left_out(std::uint64_t count) {
+  if (count == 0) return;
+  Json json = begin_json(unix_milliseconds_now(), "suppressed");
+  json["count"] = count;
+  log(dump(json));
 }
 
 void EventLog::log(const std::string& json) {

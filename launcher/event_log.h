@@ -48,7 +48,6 @@
 #include "launcher/process_lookup.h"
 #include "netstack/base/result.h"
 #include "netstack/base/time.h"
-#include "netstack/base/token_bucket.h"
 #include "netstack/base/unique_fd.h"
 #include "netstack/policy/policy.h"
 #include "netstack/seams/events.h"
@@ -98,13 +97,21 @@ class EventLog {
  private:
   enum class Kind : std::uint8_t { kDenied, kFlow, kNotice };
   static constexpr std::size_t kKinds = 3;
-  struct Lane {
-    TokenBucket lines{10, 10};
-    std::uint64_t suppressed = 0;
+  /// So many lines in a second; what comes on top is counted and told when the second is over.
+  struct Window {
+    unsigned limit = 0;
+    Instant start{};
+    unsigned used = 0;
+    std::uint64_t left_out = 0;
+
+    /// Begins a new second where the last one is over; how many were left out in that.
+    std::uint64_t turn(Instant now);
+    bool take();
   };
 
   void say_limited(Kind kind, const std::string& words);
-  void tell_suppressed(Kind kind);
+  void tell_left_out(Kind kind, std::uint64_t count);
+  void log_left_out(std::uint64_t count);
   void say(std::string_view words);
   void log_limited(const std::string& json);
   void log(const std::string& json);
@@ -113,9 +120,8 @@ class EventLog {
   int stderr_fd_;
   UniqueFd log_;
   const Policy& policy_;
-  std::array<Lane, kKinds> lanes_;
-  TokenBucket log_lines_{1000, 1000};
-  std::uint64_t log_suppressed_ = 0;
+  std::array<Window, kKinds> windows_{Window{10}, Window{10}, Window{10}};
+  Window log_window_{1000};
   std::uint64_t log_lost_ = 0;
   int log_error_ = 0;  // the first one
   bool is_log_torn_ = false;

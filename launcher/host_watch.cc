@@ -23,6 +23,9 @@ constexpr std::size_t kMaxFileOctets = 64 * 1024;
 constexpr std::uint32_t kDirectoryEvents = IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE |
                                            IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR;
 
+constexpr std::uint32_t kFileEvents =
+    IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
+
 /// The directories in which a change may change what `path` reads as: its own, and those of every
 /// link's target. Where a directory is missing, its nearest existing parent, so that it is seen
 /// coming.
@@ -99,11 +102,13 @@ Result<std::unique_ptr<HostWatch>> HostWatch::open(std::filesystem::path resolv_
 
 void HostWatch::lay_watches() {
   std::vector<int> fresh;
-  for (const auto& directory : directories_on_the_way(path_)) {
-    const int watch = ::inotify_add_watch(inotify_.get(), directory.c_str(), kDirectoryEvents);
-    // A directory that cannot be watched (no permission, limit reached) costs promptness only.
+  // What cannot be watched (not there, no permission, limit reached) costs promptness only.
+  const auto add = [&](const std::filesystem::path& path, std::uint32_t events) {
+    const int watch = ::inotify_add_watch(inotify_.get(), path.c_str(), events);
     if (watch >= 0) fresh.push_back(watch);
-  }
+  };
+  for (const auto& directory : directories_on_the_way(path_)) add(directory, kDirectoryEvents);
+  add(path_, kFileEvents);
   for (const int old : watches_) {
     if (std::find(fresh.begin(), fresh.end(), old) == fresh.end()) {
       ::inotify_rm_watch(inotify_.get(), old);

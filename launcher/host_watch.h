@@ -4,9 +4,10 @@
 // place (an editor), by renaming a new file over it (NetworkManager, resolvconf), or by pointing
 // the symbolic link elsewhere (systemd-resolved, a VPN's script). So every directory on the way,
 // from /etc to the directory of the last target, is watched for changes of the name that matters
-// there, and the watches are laid anew after each change. Writers make several events of one
-// change: the file is read 50 ms after the first one, and a list is told only where it differs from
-// the one before.
+// there, and the watches are laid anew after each change. The file itself is watched too: where it
+// is a bind mount, as in containers, who writes it goes by another directory. Writers make several
+// events of one change: the file is read 50 ms after the first one, and a list is told only where
+// it differs from the one before.
 //
 // One descriptor to the outside, an epoll that holds inotify and a timer; readable when there is
 // something to do. Interfaces and routes are not watched here: the translator asks the host's FIB

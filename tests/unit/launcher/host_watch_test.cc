@@ -106,6 +106,16 @@ TEST_F(HostWatchFile, SeesTheTargetsDirectoryComing) {
   EXPECT_EQ(told_first(), "127.0.0.53");
 }
 
+TEST_F(HostWatchFile, SeesWritesThatGoByAnotherDirectory) {
+  write(directory_ / "run" / "same", "nameserver 9.9.9.9\n");
+  std::filesystem::create_hard_link(directory_ / "run" / "same", path_);
+  open();
+  for (const char* next : {"9.9.9.13", "9.9.9.14"}) {
+    write(directory_ / "run" / "same", (std::string("nameserver ") + next + "\n").c_str());
+    EXPECT_EQ(told_first(), next);
+  }
+}
+
 TEST_F(HostWatchFile, SaysNothingWhereTheServersStayTheSame) {
   write(path_, "nameserver 9.9.9.9\n");
   open();
