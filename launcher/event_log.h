@@ -2,9 +2,8 @@
 //
 // On stderr, one stable line for each denial, and at the end a summary if something was denied:
 //
-//     cordon: denied tcp 198.51.100.7:443 rule=default id=17 by pid 4711 (node); to allow it:
-//     --allow
-//         198.51.100.7:443                                                   (one line in reality)
+//     cordon: denied tcp 198.51.100.7:443 rule=default id=17 by pid 4711 (node)
+//                                                       ; to allow it: --allow 198.51.100.7:443
 //     cordon: 1 flow was denied
 //
 // `rule=` is `default`, `floor` (with ` class=lan` or the like), `scope`, or the option that
