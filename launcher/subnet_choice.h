@@ -16,7 +16,7 @@
 
 #include "netstack/address/ip_address.h"
 #include "netstack/base/result.h"
-#include "netstack/translator_config.h"
+#include "netstack/flow/translator_config.h"
 
 namespace cordon {
 

@@ -23,8 +23,8 @@
 #include <vector>
 
 #include "netstack/base/bytes.h"
+#include "netstack/flow/translator_config.h"
 #include "netstack/host/worker.h"
-#include "netstack/translator_config.h"
 
 namespace cordon {
 

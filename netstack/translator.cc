@@ -20,7 +20,8 @@ std::vector<IpAddress> addresses_of(const TranslatorConfig& config) {
 Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, TranslatorPorts ports,
                        std::size_t max_tcp_flows)
     : config_(std::move(config)),
-      link_(seams.tap, drops_, config_.guest_mac, config_.gateway_mac),
+      link_(seams.tap, drops_, config_.guest_mac, config_.gateway_mac,
+            TokenBucket(kIcmpErrorsPerSecond, kIcmpErrorsBurst)),
       admission_(config_, seams.routes),
       refusals_(seams.events, link_, drops_),
       load_(SipKey{seams.entropy.next(), seams.entropy.next()}),

@@ -16,11 +16,11 @@
 
 #include "netstack/flow/context.h"
 #include "netstack/flow/reassembly.h"
+#include "netstack/flow/translator_config.h"
 #include "netstack/icmp/echo_flows.h"
 #include "netstack/names/resolver.h"
 #include "netstack/publish/published_ports.h"
 #include "netstack/tcp/tcp_flows.h"
-#include "netstack/translator_config.h"
 #include "netstack/udp/udp_flows.h"
 
 namespace cordon {

@@ -14,9 +14,9 @@
 
 #include <optional>
 
+#include "netstack/flow/translator_config.h"
 #include "netstack/policy/policy.h"
 #include "netstack/seams/host_sockets.h"
-#include "netstack/translator_config.h"
 
 namespace cordon {
 

@@ -9,8 +9,8 @@
 
 #include "netstack/base/result.h"
 #include "netstack/base/unique_fd.h"
+#include "netstack/flow/translator_config.h"
 #include "netstack/host/guest_socket_pool.h"
-#include "netstack/translator_config.h"
 
 namespace cordon {
 

@@ -8,7 +8,6 @@
 
 #include "netstack/base/time.h"
 #include "netstack/base/token_bucket.h"
-#include "netstack/flow/limits.h"
 #include "netstack/seams/tap.h"
 #include "netstack/wire/drop.h"
 #include "netstack/wire/ethernet.h"
@@ -19,8 +18,10 @@ namespace cordon {
 
 class GuestLink {
  public:
-  GuestLink(Tap& tap, DropCounters& drops, const MacAddress& guest, const MacAddress& gateway)
-      : tap_(tap), drops_(drops), guest_(guest), gateway_(gateway) {}
+  /// `icmp_errors` bounds what send_icmp_error() sends.
+  GuestLink(Tap& tap, DropCounters& drops, const MacAddress& guest, const MacAddress& gateway,
+            const TokenBucket& icmp_errors)
+      : tap_(tap), drops_(drops), guest_(guest), gateway_(gateway), icmp_errors_(icmp_errors) {}
 
   /// A whole frame, as answer_arp() and answer_ndp() write them.
   void send_frame(Bytes frame);
@@ -31,7 +32,7 @@ class GuestLink {
   /// emit, not what a receiver accepts (RFC 1122 section 3.3.3).
   void send_udp(const IpHeaderFields& ip, std::uint16_t source_port, std::uint16_t destination_port,
                 Bytes payload, std::uint16_t segment_size);
-  /// At most kIcmpErrorsPerSecond; what RFC 1122 and RFC 4443 forbid is not sent.
+  /// As many as the bucket lets; what RFC 1122 and RFC 4443 forbid is not sent.
   void send_icmp_error(Instant now, const IcmpErrorFields& fields, Bytes offending);
 
   [[nodiscard]] bool is_gone() const { return is_gone_; }
@@ -46,7 +47,7 @@ class GuestLink {
   DropCounters& drops_;
   MacAddress guest_;
   MacAddress gateway_;
-  TokenBucket icmp_errors_{kIcmpErrorsPerSecond, kIcmpErrorsBurst};
+  TokenBucket icmp_errors_;
   bool is_gone_ = false;
   std::array<std::uint8_t, 2048> scratch_{};
 };

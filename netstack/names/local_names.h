@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "netstack/address/ip_address.h"
+#include "netstack/flow/translator_config.h"
 #include "netstack/names/dns_message.h"
 #include "netstack/names/dns_name.h"
-#include "netstack/translator_config.h"
 
 namespace cordon {
 

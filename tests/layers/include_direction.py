@@ -23,11 +23,11 @@ LAYERS = {
     "netstack/base": "base",
     "netstack/address": "address",
     "netstack/wire": "wire",
-    "netstack/policy": "judgement",
-    "netstack/names": "judgement",
-    "netstack/link": "judgement",
-    "netstack/flow": "judgement",
+    "netstack/policy": "policy",
     "netstack/seams": "seams",
+    "netstack/link": "link",
+    "netstack/flow": "flow",
+    "netstack/names": "protocols",
     "netstack/tcp": "protocols",
     "netstack/udp": "protocols",
     "netstack/icmp": "protocols",
@@ -38,20 +38,11 @@ LAYERS = {
     "launcher": "launcher",
 }
 
-LOWER_LAYERS = {
-    "base": [],
-    "address": ["base"],
-    "wire": ["base", "address"],
-    "judgement": ["base", "address", "wire"],
-    "seams": ["base", "address", "wire", "judgement"],
-    "protocols": ["base", "address", "wire", "judgement", "seams"],
-    "translator": ["base", "address", "wire", "judgement", "seams", "protocols"],
-    "host": ["base", "address", "wire", "judgement", "seams", "protocols", "translator"],
-    "sandbox": ["base"],
-    "launcher": [
-        "base", "address", "wire", "judgement", "seams", "protocols", "translator", "host", "sandbox",
-    ],
-}
+# From the bottom up: each may use all that stand before it in this list.
+ORDER = ["base", "address", "wire", "policy", "seams", "link", "flow", "protocols", "translator", "host"]
+LOWER_LAYERS = {layer: ORDER[:place] for place, layer in enumerate(ORDER)}
+LOWER_LAYERS["sandbox"] = ["base"]
+LOWER_LAYERS["launcher"] = ORDER + ["sandbox"]
 
 KERNEL_HEADER = re.compile(
     r"^(sys|linux|net|netinet|netinet6|arpa|asm|asm-generic|netlink)/"
