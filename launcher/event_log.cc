@@ -17,6 +17,7 @@ namespace {
 
 // The same trouble again and again says nothing new.
 constexpr unsigned kMaxSameNotice = 3;
+constexpr Duration kSameNoticePause = std::chrono::seconds(10);
 constexpr std::string_view kCut = " [cut]";
 
 std::string_view error_text(int code) {
@@ -299,9 +300,11 @@ void EventLog::flow(const FlowReport& report) {
 void EventLog::notice(Notice notice, int code) {
   if (log_.is_open()) log_limited(notice_json(unix_milliseconds_now(), notice, code));
   if (verbosity_ == Verbosity::kQuiet) return;
-  unsigned& told = notices_[notice];
-  if (told == kMaxSameNotice) return;
-  ++told;
+  Told& told = notices_[notice];
+  const Instant now = monotonic_now();
+  const bool is_old = told.times > 0 && now - told.last < kSameNoticePause;
+  if (is_old || told.times == kMaxSameNotice) return;
+  told = Told{.times = told.times + 1, .last = now};
   say_limited(Kind::kNotice, notice_text(notice, code));
 }
 

@@ -125,7 +125,11 @@ class EventLog {
   int log_error_ = 0;  // the first one
   bool is_log_torn_ = false;
   std::uint64_t denials_ = 0;
-  std::map<Notice, unsigned> notices_;  // how often each was told
+  struct Told {
+    unsigned times = 0;
+    Instant last{};
+  };
+  std::map<Notice, Told> notices_;
 };
 
 }  // namespace cordon

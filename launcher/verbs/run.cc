@@ -35,6 +35,7 @@ class Reporter final : public TranslatorListener {
   explicit Reporter(EventLog& log) : log_(log) {}
 
   void on_started(const RunningSandbox& sandbox) override {
+    has_started_ = true;
     control_ = sandbox.control;
     lookup_ = std::make_unique<ProcessLookup>(sandbox.sock_diag, sandbox.network_namespace,
                                               sandbox.guest_init);
@@ -51,6 +52,8 @@ class Reporter final : public TranslatorListener {
   }
 
   void on_trouble(std::string_view words) override { log_.trouble(words); }
+
+  [[nodiscard]] bool has_started() const { return has_started_; }
 
   void send_upstreams(std::vector<Endpoint> upstreams) {
     pending_upstreams_ = std::move(upstreams);
@@ -98,6 +101,7 @@ class Reporter final : public TranslatorListener {
   std::unique_ptr<ProcessLookup> lookup_;
   TokenBucket lookups_{10, 10};
   std::optional<std::vector<Endpoint>> pending_upstreams_;
+  bool has_started_ = false;
   bool has_told_nonsense_ = false;
 };
 
@@ -169,6 +173,9 @@ int run(const RunOptions& options) {
                               }});
   }
   const int status = supervise(std::move(prepared->plan), reporter, std::move(watched));
+  if (status == kExitOwnFailure && !reporter.has_started()) {
+    log.trouble("the sandbox could not be made; `cordon doctor` says what this host lacks");
+  }
   log.finish();
   return status;
 }

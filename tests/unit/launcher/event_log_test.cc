@@ -195,6 +195,15 @@ TEST(EventLogLines, QuietSaysNothingAboutDenials) {
   EXPECT_TRUE(pipe.lines().empty());
 }
 
+TEST(EventLogLines, TheSameNoticeIsNotRepeatedAtOnce) {
+  StderrPipe pipe;
+  const Policy policy;
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd(), policy);
+  for (int i = 0; i < 3; ++i) log.notice(Notice::kUpstreamSilent, 0);
+  log.notice(Notice::kFlowLimit, 0);
+  EXPECT_EQ(pipe.lines().size(), 2U);
+}
+
 TEST(EventLogLines, SaysNothingAtTheEndWhereNothingWasDenied) {
   StderrPipe pipe;
   const Policy policy;
