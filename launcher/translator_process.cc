@@ -106,6 +106,7 @@ Result<int> live(SandboxPlan& plan, Birth& birth) {
   bool used_chroot = false;
   CORDON_TRY_STATUS(leave_file_system(isolation, handles, used_chroot));
   WorkerDescriptors descriptors{.tap = std::move(side.network.tap),
+                                .has_udp_trains = side.network.has_udp_trains,
                                 .control = std::move(birth.control),
                                 .published = std::move(plan.published)};
   CORDON_TRY(const std::unique_ptr<Worker> worker,

@@ -30,16 +30,17 @@ constexpr unsigned kTunUso6 = 0x40;
 
 constexpr int kLoopbackIndex = 1;  // the kernel makes it first, in every network namespace
 
-Status set_offloads(int tap) {
+// Whether trains of UDP datagrams are among them.
+Result<bool> set_offloads(int tap) {
   constexpr unsigned kSegmentation = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-  if (::ioctl(tap, TUNSETOFFLOAD, kSegmentation | kTunUso4 | kTunUso6) == 0) return {};
+  if (::ioctl(tap, TUNSETOFFLOAD, kSegmentation | kTunUso4 | kTunUso6) == 0) return true;
   if (errno != EINVAL) return errno_error("TUNSETOFFLOAD");
   // Before 6.2: UDP is cut by the guest's kernel, all else is the same.
   if (::ioctl(tap, TUNSETOFFLOAD, kSegmentation) != 0) return errno_error("TUNSETOFFLOAD");
-  return {};
+  return false;
 }
 
-Result<UniqueFd> open_tap(const std::string& name) {
+Result<UniqueFd> open_tap(const std::string& name, bool& has_udp_trains) {
   UniqueFd tap(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!tap.is_open()) return errno_error("open /dev/net/tun");
   ifreq request{};
@@ -50,7 +51,7 @@ Result<UniqueFd> open_tap(const std::string& name) {
   if (::ioctl(tap.get(), TUNSETVNETHDRSZ, &kVirtioHeaderOctets) != 0) {
     return errno_error("TUNSETVNETHDRSZ");
   }
-  CORDON_TRY_STATUS(set_offloads(tap.get()));
+  CORDON_TRY(has_udp_trains, set_offloads(tap.get()));
   return tap;
 }
 
@@ -202,7 +203,7 @@ Result<GuestNetwork> build_guest_network(const GuestNetworkPlan& plan) {
   CORDON_TRY_STATUS(bring_up_loopback(route.get()));
   CORDON_TRY_STATUS(set_sysctls());
   GuestNetwork network;
-  CORDON_TRY(network.tap, open_tap(plan.link));
+  CORDON_TRY(network.tap, open_tap(plan.link, network.has_udp_trains));
   CORDON_TRY(const int index, index_of(route.get(), plan.link));
   if (has_v6) CORDON_TRY_STATUS(quiet_ipv6(plan.link));
   CORDON_TRY_STATUS(configure_link(route.get(), index, plan));

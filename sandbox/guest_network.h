@@ -38,8 +38,9 @@ struct GuestNetworkPlan {
 
 /// What the translator needs of N.
 struct GuestNetwork {
-  UniqueFd tap;        // non-blocking, 12-octet virtio header
-  UniqueFd sock_diag;  // NETLINK_SOCK_DIAG, for the supervisor's look-up of processes
+  UniqueFd tap;                 // non-blocking, 12-octet virtio header
+  bool has_udp_trains = false;  // the tap takes and gives UDP_L4 segmentation (Linux 6.2)
+  UniqueFd sock_diag;           // NETLINK_SOCK_DIAG, for the supervisor's look-up of processes
 };
 
 /// lo, tap, addresses, default routes, sysctls, steering (steering.h). Where the kernel has no IPv6
