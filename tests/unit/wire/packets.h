@@ -18,6 +18,12 @@ using Octets = std::vector<std::uint8_t>;
 
 inline IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
 
+/// The octets of an address, 4 or 16.
+inline Octets address(std::string_view text) {
+  const IpAddress parsed = ip(text);
+  return {parsed.octets().begin(), parsed.octets().end()};
+}
+
 /// "45 00 001c": spaces are ignored.
 inline Octets hex(std::string_view text) {
   Octets octets;
