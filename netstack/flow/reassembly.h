@@ -35,6 +35,8 @@ class Reassembler {
   ~Reassembler();
   Reassembler(const Reassembler&) = delete;
   Reassembler& operator=(const Reassembler&) = delete;
+  Reassembler(Reassembler&&) = delete;
+  Reassembler& operator=(Reassembler&&) = delete;
 
   /// Takes a fragment (packet.fragment is set). kFragmentHeld while others are missing; the whole
   /// packet when it was the last one, as if it had come unfragmented (`packet` starts with a

@@ -1,5 +1,5 @@
-// Runs a fuzz target over its stored corpus: every file of the folder named on the command line. Fails
-// where the folder is missing or empty, so that a corpus cannot vanish unnoticed.
+// Runs a fuzz target over its stored corpus: every file of the folder named on the command line.
+// Fails where the folder is missing or empty, so that a corpus cannot vanish unnoticed.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
