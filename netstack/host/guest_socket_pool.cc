@@ -13,11 +13,9 @@
 namespace cordon {
 namespace {
 
-// Sockets of each kind that wait ready, in the lane's pipe; the main thread's own stock is as large
-// again.
+// Sockets of each kind that are kept ready: what a burst takes while the guest side wakes up.
 constexpr std::uint32_t kReserve = 32;
-// The main thread asks for more when fewer than this are known to be on their way.
-constexpr std::uint32_t kLowWater = 16;
+
 // The eventfd's value is a count of requests; this one means stop.
 constexpr std::uint64_t kStop = std::uint64_t{1} << 48;
 
@@ -59,7 +57,7 @@ IoResult<UniqueFd> make_socket(GuestSocketKind kind) {
 
 }  // namespace
 
-Result<std::unique_ptr<GuestSocketPool>> GuestSocketPool::open() {
+Result<std::unique_ptr<GuestSocketPool>> GuestSocketPool::open(bool may_dial) {
   std::unique_ptr<GuestSocketPool> pool(new GuestSocketPool());  // NOLINT: private constructor
   pool->wake_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
   if (!pool->wake_.is_open()) return errno_error("eventfd for guest sockets");
@@ -69,6 +67,11 @@ Result<std::unique_ptr<GuestSocketPool>> GuestSocketPool::open() {
       return errno_error("pipe for guest sockets");
     lane.take = UniqueFd(ends[0]);
     lane.give = UniqueFd(ends[1]);
+  }
+  for (std::size_t i = 0; i < kGuestSocketKinds; ++i) {
+    const auto kind = static_cast<GuestSocketKind>(i);
+    const bool is_dialled = kind == GuestSocketKind::kDialV4 || kind == GuestSocketKind::kDialV6;
+    pool->lanes_[i].reserve = is_dialled && !may_dial ? 0 : kReserve;
   }
   return pool;
 }
@@ -90,7 +93,7 @@ void GuestSocketPool::serve() {
 void GuestSocketPool::refill(std::size_t lane_index, std::uint32_t& given) {
   Lane& lane = lanes_[lane_index];
   const std::uint32_t taken = lane.taken.load(std::memory_order_acquire);
-  while (given - taken < kReserve) {
+  while (given - taken < lane.reserve) {
     IoResult<UniqueFd> socket = make_socket(static_cast<GuestSocketKind>(lane_index));
     if (!socket) return;  // Out of descriptors: the next request tries again.
     const int descriptor = socket->get();
@@ -122,8 +125,8 @@ IoResult<UniqueFd> GuestSocketPool::take(GuestSocketKind kind) {
   UniqueFd socket(lane.stock[--lane.stocked]);
   const std::uint32_t taken = lane.taken.load(std::memory_order_relaxed) + 1;
   lane.taken.store(taken, std::memory_order_release);
-  // One request for a batch, so that the guest side wakes once for many flows.
-  if (taken % kLowWater == 0) request(1);
+  // One request for half of the reserve, so that the guest side wakes once for many flows.
+  if (taken % (kReserve / 2) == 0) request(1);
   return socket;
 }
 

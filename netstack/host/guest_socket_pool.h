@@ -23,8 +23,9 @@ inline constexpr std::size_t kGuestSocketKinds = 4;
 
 class GuestSocketPool {
  public:
-  /// Any thread; makes the pipes and the eventfd.
-  [[nodiscard]] static Result<std::unique_ptr<GuestSocketPool>> open();
+  /// Any thread; makes the pipes and the eventfd. `may_dial`: there are published ports, so sockets
+  /// that connect to the guest are kept ready too.
+  [[nodiscard]] static Result<std::unique_ptr<GuestSocketPool>> open(bool may_dial);
 
   /// The guest-side thread's life: fills the pool, then refills on request. Returns when stop() was
   /// called or the eventfd is gone. Call it on the thread that is in the guest's namespace.
@@ -43,6 +44,7 @@ class GuestSocketPool {
     std::array<int, 16> stock{};
     std::size_t stocked = 0;
     std::atomic<std::uint32_t> taken{0};  // by the main thread, ever
+    std::uint32_t reserve = 0;            // how many the guest side keeps ready
   };
 
   GuestSocketPool() = default;

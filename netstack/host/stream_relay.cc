@@ -14,6 +14,8 @@ namespace {
 
 // Half of an unprivileged user's soft budget at 16 pages each (pipe(7): 16,384 pages).
 constexpr std::size_t kMaxPipes = 512;
+// Pipes that stay open while nobody holds them.
+constexpr std::size_t kCachedPipes = 16;
 // What one splice may take: more than a pipe holds, so the pipe decides.
 constexpr std::size_t kSpliceSize = 1024 * 1024;
 constexpr std::size_t kCopySize = 16 * 1024;
@@ -39,9 +41,12 @@ struct StreamRelay::Step {
   }
 };
 
-StreamRelay::StreamRelay() : buffer_(kCopySize) {
-  pipes_.reserve(kMaxPipes);
+StreamRelay::StreamRelay() : pipes_(kMaxPipes), buffer_(kCopySize) {
   free_.reserve(kMaxPipes);
+  closed_.reserve(kMaxPipes);
+  for (std::size_t i = kMaxPipes; i > 0; --i) closed_.push_back(static_cast<std::int32_t>(i - 1));
+  while (free_.size() < kCachedPipes && open_pipe()) {
+  }
 }
 
 Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
@@ -112,9 +117,6 @@ StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold
     sent.stop = Transfer::Stop::kSinkFull;
     return sent;
   }
-  // Less than was asked for means that the source is empty (epoll(7)); its next octet is a new
-  // event.
-  if (received.octets < buffer_.size()) sent.stop = Transfer::Stop::kSourceEmpty;
   return sent;
 }
 
@@ -131,16 +133,20 @@ StreamRelay::Step StreamRelay::peek(SocketHandle from, SocketHandle to) {
   return sent;
 }
 
+bool StreamRelay::open_pipe() {
+  std::array<int, 2> ends{};
+  // syscalls: pipe2
+  if (closed_.empty() || pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return false;
+  const std::int32_t slot = closed_.back();
+  closed_.pop_back();
+  pipes_[static_cast<std::size_t>(slot)] = {.read = UniqueFd(ends[0]), .write = UniqueFd(ends[1])};
+  free_.push_back(slot);
+  return true;
+}
+
 bool StreamRelay::take_pipe(PipeHold& hold) {
   if (hold.slot >= 0) return true;
-  if (free_.empty()) {
-    if (pipes_.size() == kMaxPipes) return false;
-    std::array<int, 2> ends{};
-    // syscalls: pipe2
-    if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return false;
-    pipes_.push_back(Pipe{.read = UniqueFd(ends[0]), .write = UniqueFd(ends[1])});
-    free_.push_back(static_cast<std::int32_t>(pipes_.size() - 1));
-  }
+  if (free_.empty() && !open_pipe()) return false;
   hold.slot = free_.back();
   free_.pop_back();
   return true;
@@ -148,14 +154,19 @@ bool StreamRelay::take_pipe(PipeHold& hold) {
 
 void StreamRelay::give_pipe(PipeHold& hold) {
   if (hold.slot < 0) return;
-  free_.push_back(hold.slot);
+  if (free_.size() < kCachedPipes) {
+    free_.push_back(hold.slot);
+  } else {
+    pipes_[static_cast<std::size_t>(hold.slot)] = {};
+    closed_.push_back(hold.slot);
+  }
   hold.slot = -1;
 }
 
 void StreamRelay::drop_hold(PipeHold& hold) {
   if (hold.slot < 0) return;
   // What is left in the pipe is nobody's any more; the next flow must find it empty.
-  Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
+  const Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
   while (hold.octets > 0) {
     const ssize_t size = read(pipe.read.get(), buffer_.data(), buffer_.size());
     if (size <= 0) break;

@@ -33,6 +33,7 @@ class StreamRelay final : public Streams {
   };
   struct Step;
 
+  bool open_pipe();
   bool take_pipe(PipeHold& hold);
   void give_pipe(PipeHold& hold);
   Step drain_hold(SocketHandle to, PipeHold& hold);
@@ -41,7 +42,8 @@ class StreamRelay final : public Streams {
   Step peek(SocketHandle from, SocketHandle to);
 
   std::vector<Pipe> pipes_;
-  std::vector<std::int32_t> free_;
+  std::vector<std::int32_t> free_;    // open and empty
+  std::vector<std::int32_t> closed_;  // places in pipes_ without a pipe
   std::vector<std::uint8_t> buffer_;
 };
 

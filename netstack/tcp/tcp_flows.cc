@@ -12,9 +12,9 @@ constexpr Duration kHalfOpenMinAge = std::chrono::milliseconds(500);
 // RFC 5382 REQ-5: an established flow idle for less is never taken away.
 constexpr Duration kEstablishedMinIdle = std::chrono::seconds(7440);
 // How long a connected flow waits for a fresh socket from the guest side, and how often.
-constexpr Duration kAdoptionRetry = std::chrono::milliseconds(2);
-constexpr std::uint8_t kAdoptionTries = 250;
-constexpr std::uint8_t kAdoptionTriesOnError = 2;
+constexpr Duration kSocketRetry = std::chrono::milliseconds(2);
+constexpr std::uint8_t kSocketTries = 250;
+constexpr std::uint8_t kSocketTriesOnError = 2;
 
 // Tries at other ports for a client whose four-tuple is taken inside.
 constexpr int kClientPortTries = 8;
@@ -226,16 +226,20 @@ void TcpFlows::adopt(Instant now, FlowId id) {
   begin_stream(now, id);
 }
 
-void TcpFlows::adoption_failed(Instant now, FlowId id, int error) {
+// Whether the flow waits for its socket a little longer: the guest side refills the pool within
+// microseconds, and any other failure deserves a second try.
+bool TcpFlows::may_await_socket(Instant now, FlowId id, int error) {
   Flow& flow = *table_.get(id);
-  const bool is_pool_dry = error == ENOBUFS;
-  if (++flow.adoption_tries < (is_pool_dry ? kAdoptionTries : kAdoptionTriesOnError)) {
-    table_.touch(id, kListAwaitingSocket, now);
-    return;
-  }
+  if (++flow.socket_tries >= (error == ENOBUFS ? kSocketTries : kSocketTriesOnError)) return false;
+  table_.touch(id, kListAwaitingSocket, now);
+  return true;
+}
+
+void TcpFlows::adoption_failed(Instant now, FlowId id, int error) {
+  if (may_await_socket(now, id, error)) return;
   context_.events.notice(Notice::kAdoptionFailed, error);
   const FlowKey key = table_.key_of(id);
-  const Seq irs = flow.syn.irs;
+  const Seq irs = table_.get(id)->syn.irs;
   end(id, FlowEnd::kUnreachable);
   // Not a refusal by the remote, so never a reset that would look like one.
   answer_errno(now, key, irs, EHOSTUNREACH);
@@ -250,41 +254,71 @@ void TcpFlows::send_syn_ack(const FlowKey& key, const SynRecord& syn) {
 
 void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port) {
   const LinkFamily& link = context_.admission.link(accepted.client.address.family());
-  FlowKey key{.guest = {.address = link.guest, .port = guest_port},
-              .remote = context_.admission.present_client(accepted.client)};
+  const FlowKey key{.guest = {.address = link.guest, .port = guest_port},
+                    .remote = context_.admission.present_client(accepted.client)};
   const Judgement judgement =
       context_.admission.judge_inbound(Protocol::kTcp, key.guest, accepted.client);
-  if (!judgement.allowed || !make_room(now)) {
-    if (!judgement.allowed) context_.refusals.refuse(now, judgement, {});
+  if (!judgement.allowed) {
+    context_.refusals.refuse(now, judgement, {});
     return context_.streams.reset(accepted.socket);
   }
+  // The same client port again: the client's end of the old connection has gone.
+  if (const std::optional<FlowId> old = table_.find(key)) end(*old, FlowEnd::kReset);
+  const std::optional<FlowId> id =
+      make_room(now) ? table_.insert(key, kListGuestDialling, now) : std::nullopt;
+  if (!id) {
+    context_.drops.add(Drop::kFlowLimit);
+    return context_.streams.reset(accepted.socket);
+  }
+  Flow& flow = *table_.get(*id);
+  flow.id = ++last_id_;
+  flow.state = State::kGuestDialling;
+  flow.direction = Direction::kInbound;
+  flow.destination = judgement.allowed;
+  flow.host = accepted.socket;
+  dial_guest(now, *id);
+}
+
+void TcpFlows::dial_guest(Instant now, FlowId id) {
   IoResult<SocketHandle> guest = std::unexpected(Errno{EADDRNOTAVAIL});
-  for (int i = 0; i < kClientPortTries && !guest && guest.error().value == EADDRNOTAVAIL; ++i) {
-    // The true port first; another one only where two clients would be one inside.
-    if (i > 0)
-      key.remote.port = static_cast<std::uint16_t>(32768 + context_.entropy.next() % 28000);
-    if (table_.find(key)) continue;
-    const std::optional<FlowId> id = table_.insert(key, kListGuestDialling, now);
-    if (!id) break;
-    guest = context_.guest.dial(key.remote, key.guest, owner_of(OwnerKind::kTcpGuest, *id));
-    if (!guest) {
-      table_.erase(*id);
-      continue;
-    }
-    Flow& flow = *table_.get(*id);
-    flow.id = ++last_id_;
-    flow.state = State::kGuestDialling;
-    flow.direction = Direction::kInbound;
-    flow.destination = judgement.allowed;
-    flow.guest = *guest;
-    flow.host = accepted.socket;
-    if (!context_.host.own(accepted.socket, owner_of(OwnerKind::kTcpHost, *id))) {
-      end(*id, FlowEnd::kReset);
-    }
+  for (int i = 0; i < kClientPortTries; ++i) {
+    const FlowKey& key = table_.key_of(id);
+    guest = context_.guest.dial(key.remote, key.guest, owner_of(OwnerKind::kTcpGuest, id));
+    if (guest || guest.error().value != EADDRNOTAVAIL) break;
+    // The true port first; another one only where it is taken inside.
+    const std::optional<FlowId> moved = present_at_other_port(now, id);
+    if (!moved) break;
+    id = *moved;
+  }
+  if (guest) {
+    table_.get(id)->guest = *guest;
+    table_.touch(id, kListGuestDialling, now);
     return;
   }
-  if (!guest) context_.events.notice(Notice::kAdoptionFailed, guest.error().value);
-  context_.streams.reset(accepted.socket);
+  if (may_await_socket(now, id, guest.error().value)) return;
+  context_.events.notice(Notice::kAdoptionFailed, guest.error().value);
+  end(id, FlowEnd::kUnreachable);
+}
+
+std::optional<FlowId> TcpFlows::present_at_other_port(Instant now, FlowId id) {
+  FlowKey key = table_.key_of(id);
+  // The dynamic range of RFC 6335.
+  key.remote.port = static_cast<std::uint16_t>(49152 + context_.entropy.next() % 16384);
+  if (table_.find(key)) return std::nullopt;
+  const Flow flow = *table_.get(id);
+  table_.erase(id);
+  const std::optional<FlowId> moved = table_.insert(key, kListGuestDialling, now);
+  if (CORDON_INVARIANT(moved.has_value())) *table_.get(*moved) = flow;
+  return moved;
+}
+
+void TcpFlows::begin_inbound(Instant now, FlowId id) {
+  // Only now: what the client said and did before waits in its socket, and is no event for anybody.
+  const SocketHandle host = table_.get(id)->host;
+  if (!context_.host.own(host, owner_of(OwnerKind::kTcpHost, id))) {
+    return end(id, FlowEnd::kReset);
+  }
+  begin_stream(now, id);
 }
 
 void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
@@ -302,9 +336,9 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
     case State::kConnected:
       return;  // Waits for a socket of the guest side; its first pump sees what happened meanwhile.
     case State::kGuestDialling: {
-      if (is_host) return;  // The client's octets and its end wait in its socket.
+      if (is_host) return;
       const IoStatus result = context_.guest.dial_result(flow->guest);
-      if (result) return begin_stream(now, id);
+      if (result) return begin_inbound(now, id);
       if (result.error().value != EINPROGRESS) end(id, FlowEnd::kRefused);
       return;
     }
@@ -317,7 +351,7 @@ Instant TcpFlows::next_deadline() const {
   Instant first = ready_.empty() ? kNever : Instant{};
   first = std::min(first, table_.deadline(kListDialling, kTcpDial));
   first = std::min(first, table_.deadline(kListDnsDialling, kDnsFailover));
-  first = std::min(first, table_.deadline(kListAwaitingSocket, kAdoptionRetry));
+  first = std::min(first, table_.deadline(kListAwaitingSocket, kSocketRetry));
   first = std::min(first, table_.deadline(kListGuestDialling, kInboundSyn));
   first = std::min(first, table_.deadline(kListStream, kTcpEstablishedIdle));
   return std::min(first, table_.deadline(kListHalfClosed, kTcpEstablishedIdle));
@@ -335,7 +369,9 @@ void TcpFlows::on_deadline(Instant now) {
   each_due(kListDialling, kTcpDial, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListDnsDialling, kDnsFailover,
            [&](FlowId id) { dial_next_upstream(now, id, ETIMEDOUT); });
-  each_due(kListAwaitingSocket, kAdoptionRetry, [&](FlowId id) { adopt(now, id); });
+  each_due(kListAwaitingSocket, kSocketRetry, [&](FlowId id) {
+    table_.get(id)->state == State::kGuestDialling ? dial_guest(now, id) : adopt(now, id);
+  });
   each_due(kListGuestDialling, kInboundSyn, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListStream, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListHalfClosed, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });

@@ -88,7 +88,7 @@ class TcpFlows {
     bool is_dns = false;
     bool is_queued = false;  // in ready_
     std::uint8_t upstream = 0;
-    std::uint8_t adoption_tries = 0;
+    std::uint8_t socket_tries = 0;  // for a socket in the guest's namespace
     SocketHandle host;
     SocketHandle guest;
     SynRecord syn;
@@ -110,6 +110,10 @@ class TcpFlows {
   void on_connected(Instant now, FlowId id);
   void adopt(Instant now, FlowId id);
   void adoption_failed(Instant now, FlowId id, int error);
+  bool may_await_socket(Instant now, FlowId id, int error);
+  void dial_guest(Instant now, FlowId id);
+  std::optional<FlowId> present_at_other_port(Instant now, FlowId id);
+  void begin_inbound(Instant now, FlowId id);
   void begin_stream(Instant now, FlowId id);
   void send_syn_ack(const FlowKey& key, const SynRecord& syn);
   void refuse(Instant now, const FlowKey& key, Seq irs, const Judgement& judgement);

@@ -30,6 +30,7 @@ enum class IpProtocol : std::uint8_t {
 
 inline constexpr std::size_t kIpv4HeaderSize = 20;  // without options
 inline constexpr std::size_t kIpv6HeaderSize = 40;  // without extension headers
+/// What an IPv4 total length or an IPv6 payload length can say.
 inline constexpr std::size_t kMaxIpPacket = 65535;
 
 /// Where a fragment stands (RFC 791 section 3.2, RFC 8200 section 4.5).
