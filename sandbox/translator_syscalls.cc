@@ -168,6 +168,7 @@ constexpr PermittedCall kTable[] = {
               {1, kFutexOperation, 1 /* FUTEX_WAKE */}),
     with_rule(__NR_futex, "futex", "one thread waits for the other",
               {1, kFutexOperation, 9 /* FUTEX_WAIT_BITSET */}),
+    call(__NR_sched_yield, "sched_yield", "the C++ library, before a thread waits in earnest"),
     call(__NR_rt_sigreturn, "rt_sigreturn", "back from a handler"),
     call(__NR_rt_sigprocmask, "rt_sigprocmask", "the C library, around a thread's end and abort"),
     call(__NR_restart_syscall, "restart_syscall", "the kernel, after SIGSTOP and SIGCONT"),
