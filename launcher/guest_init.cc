@@ -154,9 +154,12 @@ void live_as_guest_init(const SandboxPlan& plan, int channel, const InheritedSig
   ::sigfillset(&all);
   ::sigprocmask(SIG_BLOCK, &all, nullptr);
   UniqueFd signals(::signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC));
+  // Before the fork: the command must not find this process open for one moment. Its own execve(2)
+  // makes it ordinary again.
+  if (!signals.is_open() || !hide_guest_init()) ::_exit(kExitOwnFailure);
   const pid_t command = ::fork();
   if (command == 0) execute(plan, channel, inherited, terminal);
-  if (command < 0 || !signals.is_open() || !hide_guest_init()) ::_exit(kExitOwnFailure);
+  if (command < 0) ::_exit(kExitOwnFailure);
   // What the command holds open must not be held open here too: a reader waits for the last writer.
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (!put_dev_null(stream, O_RDWR)) ::close(stream);

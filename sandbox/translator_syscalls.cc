@@ -60,18 +60,13 @@ constexpr PermittedCall get_option(std::uint64_t level, std::uint64_t option, co
 // Not in the headers of every system that builds this.
 constexpr std::uint64_t kTcpRepairWindow = 29;
 constexpr std::uint64_t kUdpGro = 104;
-constexpr std::uint64_t kUdpSegment = 103;
 
 constexpr PermittedCall kTable[] = {
     // The event loop.
     call(__NR_epoll_wait, "epoll_wait", "the one place that waits"),
     call(__NR_epoll_pwait, "epoll_pwait", "what some C libraries make of epoll_wait"),
-    call(__NR_epoll_pwait2, "epoll_pwait2", "waiting with nanoseconds"),
     call(__NR_epoll_ctl, "epoll_ctl", "a new socket is watched"),
-    call(__NR_poll, "poll", "the guest side waits for a request or the end"),
-    call(__NR_ppoll, "ppoll", "what some C libraries make of poll"),
-    call(__NR_clock_gettime, "clock_gettime", "where the vDSO has no clock"),
-    call(__NR_clock_nanosleep, "clock_nanosleep", "the guest side waits out a lack of descriptors"),
+    call(__NR_clock_gettime, "clock_gettime", "the clock of one turn, where the vDSO has none"),
 
     // Octets.
     call(__NR_read, "read", "tap, eventfd, pool pipes"),
@@ -80,14 +75,10 @@ constexpr PermittedCall kTable[] = {
     call(__NR_writev, "writev", "tap, header and frame apart"),
     call(__NR_recvfrom, "recvfrom", "sockets, control channel"),
     call(__NR_recvmsg, "recvmsg", "error queues, source addresses"),
-    call(__NR_recvmmsg, "recvmmsg", "datagrams in batches"),
     call(__NR_sendto, "sendto", "sockets, control channel, FIB questions"),
     call(__NR_sendmsg, "sendmsg", "datagrams with a source address or a segment size"),
-    call(__NR_sendmmsg, "sendmmsg", "datagrams in batches"),
     call(__NR_splice, "splice", "streams from socket to socket"),
     call(__NR_pipe2, "pipe2", "what splice goes through"),
-    with_rule(__NR_fcntl, "fcntl", "room of a splice pipe", {1, kInt, F_SETPIPE_SZ}),
-    with_rule(__NR_fcntl, "fcntl", "room of a splice pipe, asked", {1, kInt, F_GETPIPE_SZ}),
     call(__NR_close, "close", "a flow has ended"),
 
     // Sockets: INET and INET6 only, streams, datagrams, pings. Never raw, never unix.
@@ -111,7 +102,6 @@ constexpr PermittedCall kTable[] = {
 
     set_option(SOL_SOCKET, SO_LINGER, "an abrupt end reads as a reset"),
     set_option(SOL_SOCKET, SO_RCVBUF, "streams of high bandwidth"),
-    set_option(SOL_SOCKET, SO_SNDBUF, "streams of high bandwidth"),
     set_option(SOL_SOCKET, SO_KEEPALIVE, "a peer that vanished"),
     set_option(SOL_SOCKET, SO_MARK, "inbound streams reach listeners on any address"),
     set_option(SOL_SOCKET, SO_REUSEADDR, "many streams from one client address"),
@@ -121,36 +111,18 @@ constexpr PermittedCall kTable[] = {
     set_option(SOL_TCP, TCP_QUEUE_SEQ, "adoption"),
     set_option(SOL_TCP, TCP_REPAIR_OPTIONS, "adoption"),
     set_option(SOL_TCP, kTcpRepairWindow, "adoption"),
-    set_option(SOL_TCP, TCP_MAXSEG, "adoption with a small segment size"),
     set_option(SOL_TCP, TCP_KEEPIDLE, "keep-alive towards the host's side"),
     set_option(SOL_TCP, TCP_KEEPINTVL, "keep-alive towards the host's side"),
     set_option(SOL_TCP, TCP_KEEPCNT, "keep-alive towards the host's side"),
-    set_option(SOL_TCP, TCP_USER_TIMEOUT, "how long unacknowledged octets may wait"),
     set_option(SOL_IP, IP_TRANSPARENT, "a socket bound to an address that is not ours"),
-    set_option(SOL_IP, IP_FREEBIND, "a socket bound to an address that is not ours"),
-    set_option(SOL_IP, IP_TTL, "traceroute"),
-    set_option(SOL_IP, IP_TOS, "the guest's own marking"),
     set_option(SOL_IP, IP_RECVERR, "ICMP errors of the host come back to the guest"),
     set_option(SOL_IP, IP_MTU_DISCOVER, "don't-fragment as the guest set it"),
-    set_option(SOL_IP, IP_PKTINFO, "the address that a datagram came to"),
-    set_option(SOL_IP, IP_RECVTTL, "hop limits of answers"),
     set_option(SOL_IPV6, IPV6_TRANSPARENT, "a socket bound to an address that is not ours"),
-    set_option(SOL_IPV6, IPV6_FREEBIND, "a socket bound to an address that is not ours"),
-    set_option(SOL_IPV6, IPV6_UNICAST_HOPS, "traceroute"),
-    set_option(SOL_IPV6, IPV6_TCLASS, "the guest's own marking"),
     set_option(SOL_IPV6, IPV6_RECVERR, "ICMPv6 errors of the host come back to the guest"),
     set_option(SOL_IPV6, IPV6_MTU_DISCOVER, "too-big is told, not cut"),
-    set_option(SOL_IPV6, IPV6_DONTFRAG, "too-big is told, not cut"),
-    set_option(SOL_IPV6, IPV6_RECVPKTINFO, "the address that a datagram came to"),
-    set_option(SOL_IPV6, IPV6_RECVHOPLIMIT, "hop limits of answers"),
     set_option(SOL_IPV6, IPV6_V6ONLY, "families are never mixed"),
     set_option(SOL_UDP, kUdpGro, "datagrams in batches"),
-    set_option(SOL_UDP, kUdpSegment, "datagrams in batches"),
     get_option(SOL_SOCKET, SO_ERROR, "what came of a connect"),
-    get_option(SOL_TCP, TCP_INFO, "the state of a stream"),
-    get_option(SOL_TCP, TCP_MAXSEG, "the segment size of the host's side"),
-    get_option(SOL_IP, IP_MTU, "the path's MTU, for too-big"),
-    get_option(SOL_IPV6, IPV6_MTU, "the path's MTU, for too-big"),
 
     // Memory, without a page that could be executed.
     with_rule(__NR_mmap, "mmap", "allocation", {2, PROT_EXEC, 0}),
