@@ -123,10 +123,22 @@ void Translator::on_udp(Instant now, const IpPacket& packet, const FrameIn& fram
   const Parsed<UdpDatagram> datagram =
       parse_udp(packet, frame.is_checksum_trusted, frame.udp_segment_size != 0);
   if (!datagram) return drops_.add(datagram.error());
-  if (datagram->destination_port == kDnsPort && frame.udp_segment_size == 0) {
-    return resolver_.on_query(now, packet, *datagram);
+  if (datagram->destination_port == kDnsPort) {
+    return on_dns(now, packet, *datagram, frame.udp_segment_size);
   }
   udp_.on_datagram(now, packet, *datagram, frame.udp_segment_size);
+}
+
+void Translator::on_dns(Instant now, const IpPacket& packet, UdpDatagram datagram,
+                        std::uint16_t segment_size) {
+  if (admission_.meaning_of(packet.destination) == Meaning::kMulticast) {
+    return drops_.add(Drop::kMulticast);
+  }
+  if (segment_size == 0) return resolver_.on_query(now, packet, datagram);
+  for (Bytes rest = datagram.payload; !rest.empty(); rest = rest.subspan(datagram.payload.size())) {
+    datagram.payload = rest.first(std::min<std::size_t>(segment_size, rest.size()));
+    resolver_.on_query(now, packet, datagram);
+  }
 }
 
 void Translator::on_icmp(Instant now, const IpPacket& packet, bool is_checksum_trusted) {

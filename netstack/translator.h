@@ -80,6 +80,8 @@ class Translator {
   void on_ip(Instant now, const IpPacket& packet, const FrameIn& frame);
   void on_packet(Instant now, const IpPacket& packet, const FrameIn& frame);
   void on_udp(Instant now, const IpPacket& packet, const FrameIn& frame);
+  void on_dns(Instant now, const IpPacket& packet, UdpDatagram datagram,
+              std::uint16_t segment_size);
   void on_icmp(Instant now, const IpPacket& packet, bool is_checksum_trusted);
   void start_sweep(bool is_address_lost);
   void continue_sweep(Instant now);

@@ -8,6 +8,13 @@ IpAddress loopback(Family family) {
   return IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
 }
 
+// RFC 1122 section 3.2.1.3 c. A subnet of two addresses has none (RFC 3021).
+bool is_subnet_broadcast(const Prefix& subnet, const IpAddress& address) {
+  if (!address.is_v4() || subnet.length() >= 31 || !subnet.contains(address)) return false;
+  const std::uint32_t host_bits = ~std::uint32_t{0} >> subnet.length();
+  return (address.v4_number() & host_bits) == host_bits;
+}
+
 Verdict refused_by_scope() { return Verdict{.action = Action::kDeny, .reason = Reason::kScope}; }
 
 }  // namespace
@@ -20,7 +27,8 @@ Meaning Admission::meaning_of(const IpAddress& presented) const {
       presented == config_.gateway_link_local) {
     return Meaning::kOurs;
   }
-  // The rest of the guest's own subnet, its broadcast address included, is an empty link.
+  if (is_subnet_broadcast(family.subnet, presented)) return Meaning::kMulticast;
+  // The rest of the guest's own subnet is an empty link.
   return family.subnet.contains(presented) ? Meaning::kOurs : Meaning::kPlain;
 }
 

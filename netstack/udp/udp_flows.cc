@@ -113,7 +113,7 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
     context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
     return std::nullopt;
   }
-  if (!make_room(now)) return std::nullopt;
+  if (!make_room(now, !mappings_.find({.guest = key.guest}))) return std::nullopt;
   const std::optional<FlowId> mapping = mapping_for(now, key.guest, packet);
   if (!mapping) return std::nullopt;
   const std::uint8_t list = list_for(remote.port);
@@ -157,7 +157,7 @@ std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
     context_.refusals.refuse(now, judgement, {});
     return std::nullopt;
   }
-  if (!make_room(now)) return std::nullopt;
+  if (!make_room(now, false)) return std::nullopt;
   const std::optional<FlowId> id = flows_.insert(key, kListNormal, now);
   if (!id) return std::nullopt;
   Flow& flow = *flows_.get(*id);
@@ -168,18 +168,29 @@ std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
   return id;
 }
 
-bool UdpFlows::make_room(Instant now) {
-  const bool has_room =
-      flows_.size() < flows_.capacity() && mappings_.size() < mappings_.capacity();
-  if (has_room) return true;
+bool UdpFlows::make_room(Instant now, bool needs_mapping) {
+  const auto has_room = [&] {
+    return flows_.size() < flows_.capacity() &&
+           (!needs_mapping || mappings_.size() < mappings_.capacity());
+  };
+  // A mapping is free when the last of its flows has gone.
+  while (!has_room()) {
+    const std::optional<FlowId> idle = idle_flow(now);
+    if (!idle) {
+      context_.drops.add(Drop::kFlowLimit);
+      return false;
+    }
+    end(*idle, FlowEnd::kTimedOut);
+  }
+  return true;
+}
+
+std::optional<FlowId> UdpFlows::idle_flow(Instant now) const {
   for (const std::uint8_t list : {kListWellKnown, kListNormal}) {
     const std::optional<FlowId> oldest = flows_.oldest(list);
-    if (!oldest || now - flows_.used_at(*oldest) < kMinIdle) continue;
-    end(*oldest, FlowEnd::kTimedOut);
-    return true;
+    if (oldest && now - flows_.used_at(*oldest) >= kMinIdle) return oldest;
   }
-  context_.drops.add(Drop::kFlowLimit);
-  return false;
+  return std::nullopt;
 }
 
 SocketHandle UdpFlows::socket_of(const Flow& flow) {

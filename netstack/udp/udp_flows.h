@@ -77,7 +77,8 @@ class UdpFlows {
   std::optional<FlowId> mapping_for(Instant now, const Endpoint& guest, const IpPacket& packet);
   std::optional<FlowId> open_published(Instant now, const FlowKey& key, const Endpoint& client,
                                        std::size_t published);
-  bool make_room(Instant now);
+  bool make_room(Instant now, bool needs_mapping);
+  [[nodiscard]] std::optional<FlowId> idle_flow(Instant now) const;
   void send_up(Instant now, FlowId id, const IpPacket& packet, const UdpDatagram& datagram,
                std::uint16_t segment_size);
   void answer_errno(Instant now, const IpPacket& packet, int error);
