@@ -249,7 +249,6 @@ std::vector<Probe> refused_calls() {
       {"AF_RDS", EAFNOSUPPORT, socket_of(AF_RDS, SOCK_SEQPACKET, 0)},
       {"AF_XDP", EAFNOSUPPORT, socket_of(AF_XDP, SOCK_RAW, 0)},
       {"netlink netfilter", EAFNOSUPPORT, socket_of(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)},
-      {"netlink sock_diag", EAFNOSUPPORT, socket_of(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG)},
       {"netlink xfrm", EAFNOSUPPORT, socket_of(AF_NETLINK, SOCK_RAW, NETLINK_XFRM)},
       {"netlink generic", EAFNOSUPPORT, socket_of(AF_NETLINK, SOCK_RAW, NETLINK_GENERIC)},
   };
@@ -291,6 +290,7 @@ std::vector<Probe> permitted_calls() {
       {"UDP v6", 0, socket_of(AF_INET6, SOCK_DGRAM, 0)},
       {"unix", 0, socket_of(AF_UNIX, SOCK_STREAM, 0)},
       {"netlink route", 0, socket_of(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)},
+      {"netlink sock_diag, for ss", 0, socket_of(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG)},
       {"port 80", 0, low_port_bound},
       {"thread", 0, thread_started},
       {"fork", 0, [] { return clone_with(0); }},
