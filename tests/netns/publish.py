@@ -1,0 +1,139 @@
+"""Published ports: who may connect, and that the guest sees who it was."""
+
+import contextlib
+import socket
+import time
+
+import world
+from world import HOST4, HOST6, PUBLIC, ROUTER4, ROUTER6, Guest, NetworkTest
+
+
+def ask(namespace, address, port, text=b"", source=None, kind=socket.SOCK_STREAM):
+    with namespace.socket(address, kind) as client:
+        client.settimeout(3)
+        if source:
+            client.bind((source, 0))
+        client.connect((address, port))
+        if text:
+            client.sendall(text)
+        return client.recv(4096).decode()
+
+
+class Published(NetworkTest):
+    options = [*PUBLIC, "--publish", "9301:80", "--publish", f"{HOST4}:9302:80", "--publish", f"[{HOST6}]:9302:80",
+               "--publish", f"{HOST4}:9303:53/udp", "--publish", f"[{HOST6}]:9303:53/udp",
+               "--publish", "9304:81", "--publish", f"{HOST4}:9305:82", "--publish", f"{HOST4}:9306:83",
+               "--publish", f"{HOST4}:9307:84"]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.guest.listen(port=80, address="::", kind="who")
+        cls.guest.udp_listen(port=53, address="::")
+        cls.guest.listen(port=82, kind="echo")
+        cls.guest.listen(port=83, kind="who", address="127.0.0.1")
+        cls.guest.listen(port=84, kind="who", device="eth0")
+
+    def test_default_is_the_hosts_loopback_only(self):
+        self.assertTrue(ask(self.world.host, "127.0.0.1", 9301))
+        with self.assertRaises(OSError):
+            ask(self.world.ext, HOST4, 9301)
+
+    def test_clients_address_is_preserved(self):
+        for address, client in ((HOST4, ROUTER4), (HOST6, ROUTER6), (HOST4, world.SERVER4),
+                                (HOST6, world.SERVER6)):
+            with self.subTest(client):
+                who, own = ask(self.world.ext, address, 9302, source=client).split()
+                self.assertEqual(who.removeprefix("::ffff:"), client)
+                self.assertNotEqual(own.removeprefix("::ffff:"), address)
+
+    def test_client_on_the_hosts_loopback_is_not_loopback_inside(self):
+        who, _ = ask(self.world.host, "127.0.0.1", 9301).split()
+        self.assertFalse(who.removeprefix("::ffff:").startswith("127."), who)
+
+    def test_udp_keeps_the_clients_address_and_answers_it(self):
+        for address, client in ((HOST4, ROUTER4), (HOST6, ROUTER6)):
+            with self.subTest(client):
+                said = ask(self.world.ext, address, 9303, b"hello", source=client, kind=socket.SOCK_DGRAM)
+                who, text = said.split()
+                self.assertEqual((who.removeprefix("::ffff:"), text), (client, "hello"))
+
+    def test_without_a_listener_the_client_is_reset(self):
+        started = time.monotonic()
+        with self.assertRaises(OSError) as caught:
+            if not ask(self.world.host, "127.0.0.1", 9304):
+                raise ConnectionResetError("a clean end, where a reset was due")
+        self.assertIsInstance(caught.exception, (ConnectionResetError, ConnectionRefusedError))
+        self.assertNotIn("clean end", str(caught.exception))
+        self.assertLess(time.monotonic() - started, 1)
+
+    def test_listener_on_the_guests_loopback(self):
+        who, _ = ask(self.world.ext, HOST4, 9306, source=ROUTER4).split()
+        self.assertEqual(who, ROUTER4)
+
+    def test_listener_bound_to_the_device(self):
+        who, _ = ask(self.world.ext, HOST4, 9307, source=ROUTER4).split()
+        self.assertEqual(who, ROUTER4)
+
+    def test_bytes_pass_unchanged_both_ways(self):
+        with self.world.ext.socket(HOST4) as client:
+            client.settimeout(20)
+            client.connect((HOST4, 9305))
+            sent = bytes(range(256)) * 4096
+            writer = world.threading.Thread(target=client.sendall, args=(sent,))
+            writer.start()
+            got = b""
+            while len(got) < len(sent):
+                more = client.recv(1 << 16)
+                self.assertTrue(more, "ended early")
+                got += more
+            writer.join()
+            self.assertEqual(got, sent)
+
+    def test_half_close_of_the_client_reaches_the_guest(self):
+        with self.world.ext.socket(HOST4) as client:
+            client.settimeout(5)
+            client.connect((HOST4, 9305))
+            client.sendall(b"last")
+            client.shutdown(socket.SHUT_WR)
+            got = b""
+            while more := client.recv(100):
+                got += more
+            self.assertEqual(got, b"last")
+
+    def test_many_clients(self):
+        clients = []
+        with contextlib.ExitStack() as stack:
+            for number in range(200):
+                client = stack.enter_context(self.world.ext.socket(HOST4))
+                client.settimeout(5)
+                client.connect((HOST4, 9305))
+                client.sendall(b"%4d" % number)
+                clients.append(client)
+            for number, client in enumerate(clients):
+                self.assertEqual(client.recv(4, socket.MSG_WAITALL), b"%4d" % number)
+
+
+class Taken(NetworkTest):
+    def test_port_that_is_taken_stops_the_start(self):
+        blocker = self.world.host.socket("127.0.0.1")
+        blocker.bind(("127.0.0.1", 9310))
+        blocker.listen(1)
+        got = self.world.run(["true"], [*PUBLIC, "--publish", "9310:80"])
+        self.assertEqual(got.returncode, 125, got)
+        self.assertIn("9310", got.stderr)
+        blocker.close()
+        got = self.world.run(["true"], [*PUBLIC, "--publish", "9310:80"])
+        self.assertEqual(got.returncode, 0, got)
+
+    def test_ports_are_free_again_after_the_end(self):
+        with Guest(self.world, [*PUBLIC, "--publish", "9311:80"]) as guest:
+            guest.listen(port=80)
+        probe = self.world.host.socket("127.0.0.1")
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 9311))
+        probe.close()
+
+
+if __name__ == "__main__":
+    world.main()
