@@ -18,7 +18,7 @@ SOURCE = pathlib.Path(sys.argv[1])
 # chooses between.
 BY_THEMSELVES = {
     "mmap", "mprotect", "mremap", "munmap", "madvise", "brk", "futex", "rt_sigreturn", "rt_sigprocmask",
-    "restart_syscall", "gettid", "getpid", "tgkill", "exit", "exit_group", "epoll_pwait",
+    "restart_syscall", "sched_yield", "gettid", "getpid", "tgkill", "exit", "exit_group", "epoll_pwait",
 }
 
 
