@@ -55,6 +55,7 @@ void take_terminal(int terminal) {
   if (plan.has_new_session) take_terminal(terminal);
   for (const int fd : plan.passed_fds) ::fcntl(fd, F_SETFD, 0);
   ::sigaction(SIGPIPE, &inherited.pipe, nullptr);
+  ::sigaction(SIGCHLD, &inherited.child, nullptr);
   ::sigprocmask(SIG_SETMASK, &inherited.mask, nullptr);
   std::vector<char*> arguments;
   arguments.reserve(plan.command.size() + 1);

@@ -26,6 +26,7 @@ struct GuestNetworkHandles {
 struct InheritedSignals {
   sigset_t mask{};
   struct sigaction pipe {};
+  struct sigaction child {};
 };
 
 struct GuestProcess {

@@ -59,10 +59,14 @@ std::string end_of(int status) {
   return "ended with status " + std::to_string(WEXITSTATUS(status));
 }
 
-InheritedSignals inherited_signals() {
+// Whoever started us may have SIGCHLD ignored; then no child could be waited for, here and in guest
+// init.
+InheritedSignals take_over_signals() {
   InheritedSignals inherited;
   ::sigprocmask(SIG_BLOCK, nullptr, &inherited.mask);
   ::sigaction(SIGPIPE, nullptr, &inherited.pipe);
+  ::sigaction(SIGCHLD, nullptr, &inherited.child);
+  ::signal(SIGCHLD, SIG_DFL);
   return inherited;
 }
 
@@ -169,7 +173,7 @@ Result<GuestNetworkHandles> Supervisor::start_network() {
 }
 
 Status Supervisor::start() {
-  const InheritedSignals inherited = inherited_signals();
+  const InheritedSignals inherited = take_over_signals();
   GuestNetworkHandles network;
   if (plan_.has_new_session) {
     CORDON_TRY(terminal_, Terminal::open());

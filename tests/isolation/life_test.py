@@ -105,6 +105,12 @@ class Signals(unittest.TestCase):
         self.assertEqual(int(blocked, 16), 0)
 
 
+    def test_a_caller_that_ignores_its_children_changes_nothing(self):
+        process = start("sh", "-c", "exit 9",
+                        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        self.assertEqual(process.wait(10), 9)
+
+
 class Orphans(unittest.TestCase):
     def test_are_reaped(self):
         script = "for i in 1 2 3 4 5; do (sleep 0.05 &) ; done; sleep 0.5; ps -eo stat | grep -c Z"
