@@ -132,6 +132,35 @@ class Guest(unittest.TestCase):
         self.assertNotEqual(run("sh", "-c", "echo x >> /etc/resolv.conf").returncode, 0)
 
 
+if IS_ROOT:  # only root can arrange another /etc; the guest is an ordinary user's
+    class ResolvConf(unittest.TestCase):
+        """Whatever /etc/resolv.conf is on the host, inside it is ours, and outside nothing changes."""
+
+        ARRANGEMENTS = {
+            "a file": "echo nameserver 198.51.100.1 > /etc/resolv.conf",
+            "a link of systemd-resolved":
+                "mount -t tmpfs t /run; mkdir -p /run/systemd/resolve; chmod -R a+rX /run;"
+                "echo nameserver 198.51.100.1 > /run/systemd/resolve/stub-resolv.conf;"
+                "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf",
+            "a dangling link": "ln -sf /run/nowhere/resolv.conf /etc/resolv.conf",
+            "missing": "rm -f /etc/resolv.conf",
+        }
+
+        def test_is_ours_inside(self):
+            for name, arrangement in self.ARRANGEMENTS.items():
+                # Over /srv, which is empty, so that the machine's own /etc is not touched.
+                script = ("set -e; mount --make-rprivate /; mount -t tmpfs t /srv; cd /srv; mkdir etc; "
+                          "cp -a /etc/passwd /etc/group /etc/hosts /etc/nsswitch.conf /etc/ld.so.cache etc; "
+                          f"chmod 755 /srv etc; mount --bind etc /etc; cd /; {arrangement}; "
+                          "ls -l /etc > /srv/before; "
+                          f"setpriv --reuid 65534 --regid 65534 --clear-groups {CORDON} run -- "
+                          "cat /etc/resolv.conf; ls -l /etc > /srv/after; cmp /srv/before /srv/after")
+                outcome = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True,
+                                         text=True, timeout=60)
+                self.assertEqual(outcome.returncode, 0, name + outcome.stderr)
+                self.assertIn("Made by cordon", outcome.stdout, name)
+
+
 class Translator(unittest.TestCase):
     if IS_ROOT:  # nobody else may look, as the last test of these shows
         def test_is_apart_from_the_host_but_for_its_network(self):
