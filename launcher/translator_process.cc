@@ -96,7 +96,8 @@ Status tell_network(const Birth& birth, GuestSide& side) {
 Result<int> live(SandboxPlan& plan, Birth& birth) {
   const TranslatorIsolationPlan isolation = isolation_plan(plan, birth);
   CORDON_TRY(SelfCheckHandles handles, leave_callers_things(isolation));
-  CORDON_TRY(const std::unique_ptr<GuestSocketPool> pool, GuestSocketPool::open(!plan.published.empty()));
+  CORDON_TRY(const std::unique_ptr<GuestSocketPool> pool,
+             GuestSocketPool::open(!plan.published.empty()));
   Meeting meeting;
   const GuestNetworkPlan network = network_plan(plan.translator);
   std::thread([&] { live_guest_side(isolation, network, *pool, meeting); }).detach();

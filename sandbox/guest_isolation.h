@@ -45,8 +45,8 @@ struct GuestIsolationPlan {
 /// next.
 [[nodiscard]] Status isolate_guest(const GuestIsolationPlan& plan);
 
-/// Guest init before its fork: nobody traces it or reads its memory. The command's execve(2) undoes it for
-/// the command.
+/// Guest init before its fork: nobody traces it or reads its memory. The command's execve(2) undoes
+/// it for the command.
 [[nodiscard]] Status hide_guest_init();
 
 }  // namespace cordon
