@@ -177,17 +177,23 @@ Status open_ports_and_ping() {
   return write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
 }
 
+bool kernel_has_ipv6() { return ::access("/proc/sys/net/ipv6/conf", F_OK) == 0; }
+
 Status set_sysctls() {
   // What a socket inherits its mark by: inbound streams are marked, so that listeners bound to any
   // address or device accept them.
   CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/tcp_fwmark_accept", "1"));
+  // The reset for a port that nobody listens on has no socket to inherit from: it takes the mark of
+  // the packet that it answers, or one from the guest's loopback would find no way.
+  CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/fwmark_reflect", "1"));
+  if (kernel_has_ipv6()) {
+    CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv6/fwmark_reflect", "1"));
+  }
   // A tuple that the guest uses again at once must find no remains of the kernel's side of it.
   CORDON_TRY_STATUS(write_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0"));
   CORDON_TRY_STATUS(open_ports_and_ping());
   return choose_congestion_control();
 }
-
-bool kernel_has_ipv6() { return ::access("/proc/sys/net/ipv6/conf", F_OK) == 0; }
 
 Result<UniqueFd> open_sock_diag() {
   UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));

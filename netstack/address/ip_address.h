@@ -83,6 +83,12 @@ class IpAddress {
   std::array<std::uint8_t, 16> octets_{};
 };
 
+/// 127.0.0.1 or ::1.
+[[nodiscard]] constexpr IpAddress loopback(Family family) {
+  if (family == Family::kIpv4) return IpAddress::v4(0x7f000001);
+  return IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+}
+
 /// An address and a port; in flows of ICMP echo the "port" is the identifier.
 struct Endpoint {
   IpAddress address;

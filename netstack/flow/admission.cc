@@ -3,11 +3,6 @@
 namespace cordon {
 namespace {
 
-IpAddress loopback(Family family) {
-  if (family == Family::kIpv4) return IpAddress::v4(0x7f000001);
-  return IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
-}
-
 // RFC 1122 section 3.2.1.3 c. A subnet of two addresses has none (RFC 3021).
 bool is_subnet_broadcast(const Prefix& subnet, const IpAddress& address) {
   if (!address.is_v4() || subnet.length() >= 31 || !subnet.contains(address)) return false;

@@ -283,7 +283,9 @@ void TcpFlows::dial_guest(Instant now, FlowId id) {
   IoResult<SocketHandle> guest = std::unexpected(Errno{EADDRNOTAVAIL});
   for (int i = 0; i < kClientPortTries; ++i) {
     const FlowKey& key = table_.key_of(id);
-    guest = context_.guest.dial(key.remote, key.guest, owner_of(OwnerKind::kTcpGuest, id));
+    Endpoint listener = key.guest;
+    if (table_.get(id)->is_for_loopback) listener.address = loopback(listener.address.family());
+    guest = context_.guest.dial(key.remote, listener, owner_of(OwnerKind::kTcpGuest, id));
     if (guest || guest.error().value != EADDRNOTAVAIL) break;
     // The true port first; another one only where it is taken inside.
     const std::optional<FlowId> moved = present_at_other_port(now, id);
@@ -310,6 +312,15 @@ std::optional<FlowId> TcpFlows::present_at_other_port(Instant now, FlowId id) {
   const std::optional<FlowId> moved = table_.insert(key, kListGuestDialling, now);
   if (CORDON_INVARIANT(moved.has_value())) *table_.get(*moved) = flow;
   return moved;
+}
+
+void TcpFlows::guest_refused(Instant now, FlowId id, int error) {
+  Flow& flow = *table_.get(id);
+  if (error != ECONNREFUSED || flow.is_for_loopback) return end(id, FlowEnd::kRefused);
+  context_.streams.reset(flow.guest);
+  flow.guest = {};
+  flow.is_for_loopback = true;
+  dial_guest(now, id);
 }
 
 void TcpFlows::begin_inbound(Instant now, FlowId id) {
@@ -339,7 +350,7 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
       if (is_host) return;
       const IoStatus result = context_.guest.dial_result(flow->guest);
       if (result) return begin_inbound(now, id);
-      if (result.error().value != EINPROGRESS) end(id, FlowEnd::kRefused);
+      if (result.error().value != EINPROGRESS) guest_refused(now, id, result.error().value);
       return;
     }
     case State::kStream:

@@ -86,7 +86,8 @@ class TcpFlows {
     State state = State::kDialling;
     Direction direction = Direction::kOutbound;
     bool is_dns = false;
-    bool is_queued = false;  // in ready_
+    bool is_queued = false;        // in ready_
+    bool is_for_loopback = false;  // inbound: the guest listens on its loopback only
     std::uint8_t upstream = 0;
     std::uint8_t socket_tries = 0;  // for a socket in the guest's namespace
     SocketHandle host;
@@ -113,6 +114,7 @@ class TcpFlows {
   bool may_await_socket(Instant now, FlowId id, int error);
   void dial_guest(Instant now, FlowId id);
   std::optional<FlowId> present_at_other_port(Instant now, FlowId id);
+  void guest_refused(Instant now, FlowId id, int error);
   void begin_inbound(Instant now, FlowId id);
   void begin_stream(Instant now, FlowId id);
   void send_syn_ack(const FlowKey& key, const SynRecord& syn);
