@@ -170,7 +170,8 @@ bool write_ip_header(MutableBytes out, const IpHeaderFields& fields, std::size_t
   if (fields.destination.family() != family) return false;
   // IPv4's total length counts the header, IPv6's payload length does not.
   const std::size_t total = ip_header_size(family) + payload_size;
-  if ((family == Family::kIpv4 ? total : payload_size) > kMaxIpPacket) return false;
+  if (payload_size > kMaxIpPacket) return false;
+  if (family == Family::kIpv4 && total > kMaxIpPacket) return false;
   if (family == Family::kIpv4) return write_ipv4_header(out, fields, total);
   return write_ipv6_header(out, fields, payload_size);
 }

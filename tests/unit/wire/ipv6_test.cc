@@ -326,12 +326,12 @@ TEST(WriteIpHeader, CanonicalIpv6BytesAreWrittenBitByBit) {
   EXPECT_EQ(out + Octets(8), ipv6({}, Octets(8)));
 }
 
-TEST(WriteIpHeader, AnIpv6PacketPast65535IsRefused) {
+TEST(WriteIpHeader, AnIpv6PayloadPast65535IsRefused) {
   const IpHeaderFields fields{.source = ip("2001:db8::2"), .destination = ip("2001:db8::20")};
   Octets out(40, 0x77);
-  EXPECT_FALSE(write_ip_header(out, fields, 65496));
+  EXPECT_FALSE(write_ip_header(out, fields, 65536));
   EXPECT_EQ(out, Octets(40, 0x77));
-  EXPECT_TRUE(write_ip_header(out, fields, 65495));
+  EXPECT_TRUE(write_ip_header(out, fields, 65535));
   Octets small(39);
   EXPECT_FALSE(write_ip_header(small, fields, 0));
 }
