@@ -3,7 +3,6 @@ and routes change, processes are stopped or killed."""
 
 import os
 import random
-import resource
 import signal
 import subprocess
 import time
@@ -19,6 +18,11 @@ PORT = 9501
 def cpu_seconds(pid):
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def soft_limit(pid):
+    line = next(text for text in open(f"/proc/{pid}/limits") if text.startswith("Max open files"))
+    return int(line.split()[3])
 
 
 class FaultTest(NetworkTest):
@@ -42,9 +46,9 @@ class Descriptors(FaultTest):
     """F-01: the translator may open no more; what lives goes on, and all is well once it may again."""
 
     def test_run_out_and_come_back(self):
-        limits = resource.prlimit(self.translator, resource.RLIMIT_NOFILE)
-        resource.prlimit(self.translator, resource.RLIMIT_NOFILE, (256, limits[1]))
-        self.addCleanup(resource.prlimit, self.translator, resource.RLIMIT_NOFILE, limits)
+        usual = soft_limit(self.translator)
+        self.world.limit_descriptors(self.translator, 256)
+        self.addCleanup(self.world.limit_descriptors, self.translator, usual)
         before, started = cpu_seconds(self.translator), time.monotonic()
         got = self.guest.call("connect_many", within=40, address=SERVER4, port=PORT, count=1000, timeout=5)
         self.assertEqual(set(got["errors"]) - {"EHOSTUNREACH", "ENETUNREACH"}, set(), got)
@@ -53,7 +57,7 @@ class Descriptors(FaultTest):
         time.sleep(1)
         used = (cpu_seconds(self.translator) - before) / (time.monotonic() - started)
         self.assertLess(used, 0.25, "the translator spins")
-        resource.prlimit(self.translator, resource.RLIMIT_NOFILE, limits)
+        self.world.limit_descriptors(self.translator, usual)
         wait_until(lambda: not self.guest.connect(address=SERVER4, port=PORT, timeout=1)["error"],
                    "connections to work again", 2)
         self.guest.call("close_all")
@@ -62,9 +66,8 @@ class Descriptors(FaultTest):
         with Guest(self.world, [*PUBLIC, "--publish", f"{HOST4}:9510:80"]) as guest:
             guest.listen(port=80)
             translator = self.world.parts(guest.process.pid)["translator"]
-            limits = resource.prlimit(translator, resource.RLIMIT_NOFILE)
-            open_now = len(os.listdir(f"/proc/{translator}/fd"))
-            resource.prlimit(translator, resource.RLIMIT_NOFILE, (open_now, limits[1]))
+            usual = soft_limit(translator)
+            self.world.limit_descriptors(translator, len(os.listdir(f"/proc/{translator}/fd")))
             clients = []
             for _ in range(50):
                 client = self.world.ext.socket(HOST4)
@@ -75,7 +78,7 @@ class Descriptors(FaultTest):
             before = cpu_seconds(translator)
             time.sleep(2)
             self.assertLess((cpu_seconds(translator) - before) / 2, 0.05, "the translator spins")
-            resource.prlimit(translator, resource.RLIMIT_NOFILE, limits)
+            self.world.limit_descriptors(translator, usual)
             for client in clients:
                 client.close()
 

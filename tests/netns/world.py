@@ -319,6 +319,11 @@ class World:
         self._children.append(child)
         return child
 
+    def limit_descriptors(self, pid, soft):
+        """Sets the soft limit of a running part. Its own user may do that, root of a container may not."""
+        subprocess.run([*self.credentials(), "prlimit", "--pid", str(pid), f"--nofile={soft}:"], check=True,
+                       timeout=5)
+
     def run(self, command, options=PUBLIC, timeout=30, **popen):
         """The same, to its end: a CompletedProcess with text."""
         text = popen.pop("input", None)
@@ -467,8 +472,11 @@ class Guest:
         return json.loads(line)
 
     def call(self, function, within=30, **arguments):
-        self.process.stdin.write(json.dumps({"function": function, "arguments": arguments}) + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps({"function": function, "arguments": arguments}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended; what it said last is told below
         answer = self._read(within)
         if "failure" in answer:
             raise GuestError(answer["failure"])
