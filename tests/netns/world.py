@@ -471,9 +471,9 @@ class Guest:
                              f"{self.said()}")
         return json.loads(line)
 
-    def call(self, function, within=30, **arguments):
+    def call(self, called, within=30, **arguments):
         try:
-            self.process.stdin.write(json.dumps({"function": function, "arguments": arguments}) + "\n")
+            self.process.stdin.write(json.dumps({"function": called, "arguments": arguments}) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended; what it said last is told below
