@@ -93,7 +93,8 @@ std::optional<FlowId> EchoFlows::open(Instant now, const FlowKey& key, const IpP
         .source = context_.admission.link(key.remote.address.family()).gateway,
         .destination = key.guest.address,
         .error = IcmpError::kProhibited};
-    const std::size_t size = write_icmp_error(reply, error, packet.packet);
+    std::size_t size = write_icmp_error(reply, error, packet.packet);
+    if (size > 0 && !context_.link.may_send_icmp_error(now)) size = 0;
     context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
     return std::nullopt;
   }

@@ -63,11 +63,13 @@ void GuestLink::send_icmp_error(Instant now, const IcmpErrorFields& fields, Byte
   std::array<std::uint8_t, 1280> packet{};
   const std::size_t size = write_icmp_error(packet, fields, offending);
   if (size == 0) return;
-  if (!icmp_errors_.take(now)) {
-    drops_.add(Drop::kIcmpRate);
-    return;
-  }
-  send_packet(Bytes(packet).first(size));
+  if (may_send_icmp_error(now)) send_packet(Bytes(packet).first(size));
+}
+
+bool GuestLink::may_send_icmp_error(Instant now) {
+  if (icmp_errors_.take(now)) return true;
+  drops_.add(Drop::kIcmpRate);
+  return false;
 }
 
 std::size_t GuestLink::write_ethernet(Family family) {

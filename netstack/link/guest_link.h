@@ -34,6 +34,8 @@ class GuestLink {
                 Bytes payload, std::uint16_t segment_size);
   /// As many as the bucket lets; what RFC 1122 and RFC 4443 forbid is not sent.
   void send_icmp_error(Instant now, const IcmpErrorFields& fields, Bytes offending);
+  /// For an error that is written here and sent later: takes its share of that rate.
+  [[nodiscard]] bool may_send_icmp_error(Instant now);
 
   [[nodiscard]] bool is_gone() const { return is_gone_; }
 

@@ -205,11 +205,7 @@ void TcpFlows::on_connected(Instant now, FlowId id) {
   if (!flow.is_dns) {
     // The FIB again: an address that became the host's own while the dial was under way counts.
     const Judgement judgement = context_.admission.judge(Protocol::kTcp, key.guest, key.remote);
-    if (!judgement.allowed) {
-      const Seq irs = flow.syn.irs;
-      end(id, FlowEnd::kRevoked);
-      return refuse(now, key, irs, judgement);
-    }
+    if (!judgement.allowed) return revoke(now, id, judgement);
   }
   adopt(now, id);
 }
@@ -254,18 +250,19 @@ void TcpFlows::send_syn_ack(const FlowKey& key, const SynRecord& syn) {
 
 void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port) {
   const LinkFamily& link = context_.admission.link(accepted.client.address.family());
-  const FlowKey key{.guest = {.address = link.guest, .port = guest_port},
-                    .remote = context_.admission.present_client(accepted.client)};
+  FlowKey key{.guest = {.address = link.guest, .port = guest_port},
+              .remote = context_.admission.present_client(accepted.client)};
   const Judgement judgement =
       context_.admission.judge_inbound(Protocol::kTcp, key.guest, accepted.client);
   if (!judgement.allowed) {
     context_.refusals.refuse(now, judgement, {});
     return context_.streams.reset(accepted.socket);
   }
-  // The same client port again: the client's end of the old connection has gone.
-  if (const std::optional<FlowId> old = table_.find(key)) end(*old, FlowEnd::kReset);
+  // Two clients may be one inside: of two published ports that lead to one, or on the loopback.
+  for (int i = 0; i < kClientPortTries && table_.find(key); ++i) key.remote.port = other_port();
+  const bool has_room = !table_.find(key) && make_room(now);
   const std::optional<FlowId> id =
-      make_room(now) ? table_.insert(key, kListGuestDialling, now) : std::nullopt;
+      has_room ? table_.insert(key, kListGuestDialling, now) : std::nullopt;
   if (!id) {
     context_.drops.add(Drop::kFlowLimit);
     return context_.streams.reset(accepted.socket);
@@ -302,10 +299,14 @@ void TcpFlows::dial_guest(Instant now, FlowId id) {
   end(id, FlowEnd::kUnreachable);
 }
 
+std::uint16_t TcpFlows::other_port() {
+  // The dynamic range of RFC 6335.
+  return static_cast<std::uint16_t>(49152 + context_.entropy.next() % 16384);
+}
+
 std::optional<FlowId> TcpFlows::present_at_other_port(Instant now, FlowId id) {
   FlowKey key = table_.key_of(id);
-  // The dynamic range of RFC 6335.
-  key.remote.port = static_cast<std::uint16_t>(49152 + context_.entropy.next() % 16384);
+  key.remote.port = other_port();
   if (table_.find(key)) return std::nullopt;
   const Flow flow = *table_.get(id);
   table_.erase(id);

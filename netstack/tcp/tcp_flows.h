@@ -113,6 +113,7 @@ class TcpFlows {
   void adoption_failed(Instant now, FlowId id, int error);
   bool may_await_socket(Instant now, FlowId id, int error);
   void dial_guest(Instant now, FlowId id);
+  [[nodiscard]] std::uint16_t other_port();
   std::optional<FlowId> present_at_other_port(Instant now, FlowId id);
   void guest_refused(Instant now, FlowId id, int error);
   void begin_inbound(Instant now, FlowId id);
@@ -126,6 +127,8 @@ class TcpFlows {
   void queue(FlowId id);
   void pump_queued(Instant now);
   void close_orderly(FlowId id);
+  /// The policy no longer lets the flow be: its end, told to the guest where it still waits.
+  void revoke(Instant now, FlowId id, const Judgement& judgement);
   /// Resets what is open, gives everything back and forgets the flow.
   void end(FlowId id, FlowEnd how);
   void report(FlowId id, std::optional<FlowEnd> end);

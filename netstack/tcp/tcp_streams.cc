@@ -134,6 +134,16 @@ void TcpFlows::report(FlowId id, std::optional<FlowEnd> end) {
   context_.events.flow(report);
 }
 
+void TcpFlows::revoke(Instant now, FlowId id, const Judgement& judgement) {
+  const Flow& flow = *table_.get(id);
+  const bool awaits_answer = flow.state == State::kDialling || flow.state == State::kConnected;
+  const FlowKey key = table_.key_of(id);
+  const Seq irs = flow.syn.irs;
+  end(id, FlowEnd::kRevoked);
+  if (awaits_answer) return refuse(now, key, irs, judgement);
+  context_.refusals.refuse(now, judgement, {});
+}
+
 std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor,
                                                std::size_t budget, bool is_address_lost) {
   for (; budget > 0; --budget) {
@@ -149,8 +159,7 @@ std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor
                                                flow.destination->endpoint())
             : context_.admission.judge(Protocol::kTcp, key.guest, key.remote);
     if (!judgement.allowed) {
-      context_.refusals.refuse(now, judgement, {});
-      end(*id, FlowEnd::kRevoked);
+      revoke(now, *id, judgement);
     } else if (is_address_lost &&
                context_.admission.is_local_address_lost(context_.host.local_endpoint(flow.host))) {
       end(*id, FlowEnd::kUnreachable);

@@ -109,7 +109,8 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
     const IcmpErrorFields error{.source = context_.admission.link(remote.address.family()).gateway,
                                 .destination = key.guest.address,
                                 .error = IcmpError::kProhibited};
-    const std::size_t size = write_icmp_error(reply, error, packet.packet);
+    std::size_t size = write_icmp_error(reply, error, packet.packet);
+    if (size > 0 && !context_.link.may_send_icmp_error(now)) size = 0;
     context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
     return std::nullopt;
   }
