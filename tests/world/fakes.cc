@@ -84,6 +84,7 @@ IoResult<AcceptedStream> FakeHost::accept(SocketHandle listener) {
   }
   if (backlog.empty()) return std::unexpected(Errno{EAGAIN});
   FakeSocket& socket = sockets_.open(OwnerKind::kTcpHost, {});
+  socket.is_owned = false;
   socket.remote = backlog.front();
   socket.local = sockets_.at(listener, "accept").local;
   backlog.pop_front();
@@ -95,6 +96,7 @@ IoStatus FakeHost::own(SocketHandle handle, SocketOwner owner) {
   FakeSocket& socket = sockets_.at(handle, "own");
   if (const int error = script_.next(Call::kOwn)) return std::unexpected(Errno{error});
   socket.owner = owner;
+  socket.is_owned = true;
   return {};
 }
 

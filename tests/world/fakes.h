@@ -72,6 +72,7 @@ struct FakeSocket {
   SocketHandle handle;
   OwnerKind kind = OwnerKind::kTcpHost;
   SocketOwner owner;
+  bool is_owned = true;  // false: accepted, and nobody hears of it yet
   Family family = Family::kIpv4;
   Endpoint remote;
   End end = End::kOpen;
