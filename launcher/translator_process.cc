@@ -53,11 +53,13 @@ void live_guest_side(const TranslatorIsolationPlan& isolation, const GuestNetwor
     }
   }
   const bool is_built = side.has_value();
+  Steering steering = is_built ? std::move(side->network.steering) : Steering();
   meeting.side = std::move(side);
   meeting.built.release();
   if (!is_built) return;
   meeting.sealed.acquire();
-  pool.serve();
+  // Where it cannot be put back the guest's streams stall, and the notice has said why.
+  pool.serve([&steering] { (void)steering.install(); });
 }
 
 // What the child is born with, made by the supervisor.

@@ -218,7 +218,8 @@ Result<GuestNetwork> build_guest_network(const GuestNetworkPlan& plan) {
     CORDON_TRY_STATUS(add_address(route.get(), index, AF_INET6, plan.v6_link_local, 64));
     CORDON_TRY_STATUS(add_family(route.get(), index, AF_INET6, plan.v6, plan.gateway_mac));
   }
-  CORDON_TRY_STATUS(install_steering({.link_index = index, .has_v6 = has_v6}));
+  CORDON_TRY(network.steering, Steering::open({.link_index = index, .has_v6 = has_v6}));
+  CORDON_TRY_STATUS(network.steering.install());
   CORDON_TRY(network.sock_diag, open_sock_diag());
   return network;
 }

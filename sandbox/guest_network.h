@@ -14,6 +14,7 @@
 
 #include "netstack/base/result.h"
 #include "netstack/base/unique_fd.h"
+#include "sandbox/steering.h"
 
 namespace cordon {
 
@@ -40,6 +41,7 @@ struct GuestNetworkPlan {
 struct GuestNetwork {
   UniqueFd tap;                 // non-blocking, 12-octet virtio header
   bool has_udp_trains = false;  // the tap takes and gives UDP_L4 segmentation (Linux 6.2)
+  Steering steering;            // installed; kept so that it can be put back
   UniqueFd sock_diag;           // NETLINK_SOCK_DIAG, for the supervisor's look-up of processes
 };
 

@@ -194,11 +194,10 @@ void NftBatch::add_rule(const std::string& table, const std::string& chain,
           "add rule inet " + table + " " + chain);
 }
 
-Status NftBatch::commit() {
+Status NftBatch::commit(nl_sock* socket) {
   const auto expected = words_.size() - 1;
   put_border(packet_, NFNL_MSG_BATCH_END, static_cast<std::uint32_t>(words_.size()));
-  CORDON_TRY(const NetlinkSocket socket, open_netlink(NETLINK_NETFILTER));
-  const int fd = nl_socket_get_fd(socket.get());
+  const int fd = nl_socket_get_fd(socket);
   sockaddr_nl kernel{.nl_family = AF_NETLINK};
   const auto* const to = static_cast<const sockaddr*>(static_cast<const void*>(&kernel));
   if (::sendto(fd, packet_.data(), packet_.size(), 0, to, sizeof(kernel)) < 0) {

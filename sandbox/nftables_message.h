@@ -13,6 +13,8 @@
 #include "netstack/base/bytes.h"
 #include "netstack/base/result.h"
 
+struct nl_sock;
+
 namespace cordon {
 
 /// Attributes of one rule's expression list, in the order in which they were added.
@@ -67,9 +69,9 @@ class NftBatch {
   void add_rule(const std::string& table, const std::string& chain,
                 const NftExpressions& expressions);
 
-  /// Sends the batch and reads one acknowledgement for each message; the first refusal is the
-  /// outcome.
-  [[nodiscard]] Status commit();
+  /// Sends the batch by a NETLINK_NETFILTER socket and reads one acknowledgement for each message;
+  /// the first refusal is the outcome.
+  [[nodiscard]] Status commit(nl_sock* socket);
 
  private:
   void message(std::uint16_t type, std::uint16_t flags, const std::vector<std::uint8_t>& attributes,

@@ -48,7 +48,7 @@ NftExpressions mark_all_but_syn() {
   return rule;
 }
 
-Status install_table() {
+Status install_table(nl_sock* netfilter) {
   NftBatch batch;
   // Added first so that the deletion cannot fail, deleted so that nothing old is left.
   batch.add_table(kTable);
@@ -60,7 +60,7 @@ Status install_table() {
                    .hook = kNftHookOutput,
                    .priority = kBehindEverything});
   batch.add_rule(kTable, kOutputChain, mark_all_but_syn());
-  return batch.commit();
+  return batch.commit(netfilter);
 }
 
 struct MarkRule {
@@ -129,11 +129,30 @@ Status install_family(nl_sock* socket, int family, int link_index) {
 
 }  // namespace
 
-Status install_steering(const SteeringPlan& plan) {
-  CORDON_TRY(const NetlinkSocket route, open_netlink(NETLINK_ROUTE));
-  CORDON_TRY_STATUS(install_family(route.get(), AF_INET, plan.link_index));
-  if (plan.has_v6) CORDON_TRY_STATUS(install_family(route.get(), AF_INET6, plan.link_index));
-  return install_table();
+struct Steering::Sockets {
+  NetlinkSocket route;
+  NetlinkSocket netfilter;
+};
+
+Steering::Steering() = default;
+Steering::Steering(Steering&&) noexcept = default;
+Steering& Steering::operator=(Steering&&) noexcept = default;
+Steering::~Steering() = default;
+
+Result<Steering> Steering::open(const SteeringPlan& plan) {
+  Steering steering;
+  steering.plan_ = plan;
+  steering.sockets_ = std::make_unique<Sockets>();
+  CORDON_TRY(steering.sockets_->route, open_netlink(NETLINK_ROUTE));
+  CORDON_TRY(steering.sockets_->netfilter, open_netlink(NETLINK_NETFILTER));
+  return steering;
+}
+
+Status Steering::install() {
+  nl_sock* const route = sockets_->route.get();
+  CORDON_TRY_STATUS(install_family(route, AF_INET, plan_.link_index));
+  if (plan_.has_v6) CORDON_TRY_STATUS(install_family(route, AF_INET6, plan_.link_index));
+  return install_table(sockets_->netfilter.get());
 }
 
 }  // namespace cordon

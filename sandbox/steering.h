@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "netstack/base/result.h"
 
@@ -35,8 +36,25 @@ struct SteeringPlan {
   bool has_v6 = true;
 };
 
-/// Rules, routes and the nftables table, in the calling thread's network namespace. May be called
-/// again: what is there is replaced. One nftables batch, every acknowledgement read.
-[[nodiscard]] Status install_steering(const SteeringPlan& plan);
+/// Holds the netlink sockets that it works by, so that a thread which may open none any more can
+/// put back what somebody flushed.
+class Steering {
+ public:
+  /// In the network namespace that is steered.
+  [[nodiscard]] static Result<Steering> open(const SteeringPlan& plan);
+  Steering();
+  Steering(Steering&&) noexcept;
+  Steering& operator=(Steering&&) noexcept;
+  ~Steering();
+
+  /// Rules, routes and the nftables table. May be called again: what is there is replaced. One
+  /// nftables batch, every acknowledgement read.
+  [[nodiscard]] Status install();
+
+ private:
+  struct Sockets;
+  SteeringPlan plan_;
+  std::unique_ptr<Sockets> sockets_;
+};
 
 }  // namespace cordon

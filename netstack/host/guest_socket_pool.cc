@@ -16,7 +16,9 @@ namespace {
 // Sockets of each kind that are kept ready: what a burst takes while the guest side wakes up.
 constexpr std::uint32_t kReserve = 32;
 
-// The eventfd's value is a count of requests; this one means stop.
+// The eventfd adds requests up; in its value the low bits count those for sockets, and these mean
+// more.
+constexpr std::uint64_t kSteering = std::uint64_t{1} << 32;
 constexpr std::uint64_t kStop = std::uint64_t{1} << 48;
 
 // The mark of the steering rules: what carries it goes to the guest's own stack.
@@ -76,7 +78,7 @@ Result<std::unique_ptr<GuestSocketPool>> GuestSocketPool::open(bool may_dial) {
   return pool;
 }
 
-void GuestSocketPool::serve() {
+void GuestSocketPool::serve(const std::function<void()>& restore_steering) {
   std::array<std::uint32_t, kGuestSocketKinds> given{};
   while (true) {
     for (std::size_t i = 0; i < kGuestSocketKinds; ++i) refill(i, given[i]);
@@ -87,6 +89,7 @@ void GuestSocketPool::serve() {
       return;
     }
     if (requests >= kStop) return;
+    if (requests >= kSteering) restore_steering();
   }
 }
 
@@ -105,6 +108,8 @@ void GuestSocketPool::refill(std::size_t lane_index, std::uint32_t& given) {
 }
 
 void GuestSocketPool::stop() { request(kStop); }
+
+void GuestSocketPool::ask_for_steering() { request(kSteering); }
 
 void GuestSocketPool::request(std::uint64_t value) {
   // A full eventfd has requests enough. syscalls: write

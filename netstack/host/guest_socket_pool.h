@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "netstack/base/result.h"
@@ -29,7 +30,10 @@ class GuestSocketPool {
 
   /// The guest-side thread's life: fills the pool, then refills on request. Returns when stop() was
   /// called or the eventfd is gone. Call it on the thread that is in the guest's namespace.
-  void serve();
+  /// `restore_steering` is called there after ask_for_steering().
+  void serve(const std::function<void()>& restore_steering);
+  /// Main thread: the steering rules were flushed and are to be put back.
+  void ask_for_steering();
   /// Main thread: makes serve() return.
   void stop();
 

@@ -26,6 +26,7 @@ class KernelGuestSockets final : public GuestSockets {
   IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                               SocketOwner owner) override;
   IoStatus dial_result(SocketHandle socket) override;
+  void restore_steering() override { pool_.ask_for_steering(); }
   std::uint32_t timestamp_now() override;
 
  private:

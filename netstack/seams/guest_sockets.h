@@ -34,6 +34,8 @@ class GuestSockets {
   virtual IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                                       SocketOwner owner) = 0;
   virtual IoStatus dial_result(SocketHandle socket) = 0;
+  /// Puts the steering back that keeps established streams off the tap; somebody flushed it.
+  virtual void restore_steering() = 0;
   /// The TSval that a segment of an adopted socket would carry now.
   virtual std::uint32_t timestamp_now() = 0;
 };

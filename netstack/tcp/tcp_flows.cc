@@ -37,9 +37,9 @@ TcpFlows::TcpFlows(const FlowContext& context, std::size_t capacity)
 void TcpFlows::on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment) {
   if (!segment.flags.syn || segment.flags.ack) {
     context_.drops.add(Drop::kTcpNotSyn);
-    if (is_steering_notice_due_) context_.events.notice(Notice::kSteeringLost, 0);
-    is_steering_notice_due_ = false;
-    return;
+    if (!steering_.take(now)) return;
+    context_.events.notice(Notice::kSteeringLost, 0);
+    return context_.guest.restore_steering();
   }
   const FlowKey key{.guest = {.address = packet.source, .port = segment.source_port},
                     .remote = {.address = packet.destination, .port = segment.destination_port}};

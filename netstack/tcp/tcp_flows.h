@@ -141,7 +141,7 @@ class TcpFlows {
   std::vector<FlowId> pumping_;
   std::size_t max_half_open_;
   std::uint32_t last_id_ = 0;
-  bool is_steering_notice_due_ = true;
+  TokenBucket steering_{1, 1};  // how often it is put back
 };
 
 }  // namespace cordon

@@ -157,8 +157,10 @@ class FakeGuest final : public GuestSockets {
   IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                               SocketOwner owner) override;
   IoStatus dial_result(SocketHandle socket) override;
+  void restore_steering() override { ++steering_restored; }
   std::uint32_t timestamp_now() override { return timestamp; }
 
+  int steering_restored = 0;
   std::vector<Adoption> adoptions;
   std::vector<Endpoint> clients;  // of dials, as the guest sees them
   std::uint32_t timestamp = 123456;

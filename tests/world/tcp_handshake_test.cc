@@ -226,11 +226,12 @@ TEST(TcpInitialSequence, OfATupleUsedAgainGoesForwardWithTheClock) {  // RFC 652
   EXPECT_EQ(world.guest.adoptions.back().iss.get() - first, 250000U);
 }
 
-TEST(TcpSegment, WithoutSynSaysThatTheSteeringIsLost) {
+TEST(TcpSegment, WithoutSynSaysThatTheSteeringIsLostAndHasItPutBack) {
   World world;
   world.guest_sends(Segment(0x10).to(kServer));
   EXPECT_EQ(world.events.count(Notice::kSteeringLost), 1U);
   EXPECT_EQ(world.drops(Drop::kTcpNotSyn), 1U);
+  EXPECT_EQ(world.guest.steering_restored, 1);
   for (int i = 0; i < 1000; ++i) world.guest_sends(Segment(0x10).to(kServer));
   EXPECT_LT(world.events.count(Notice::kSteeringLost), 10U);
   world.expect_nothing();
