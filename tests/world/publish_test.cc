@@ -97,9 +97,25 @@ TEST(PublishedTcp, WhereNoPortIsLeftTheClientIsReset) {
   EXPECT_EQ(world.events.count(Notice::kAdoptionFailed), 1U);
 }
 
+TEST(PublishedTcp, AGuestThatListensOnItsLoopbackOnlyIsReachedThere) {
+  for (const char* client : {"198.51.100.200:5000", "[2001:db8::200]:5000"}) {
+    World world({.published_tcp = {8080}});
+    world.client_connects(client);
+    const SocketHandle refused = world.guest_socket().handle;
+    world.guest_refuses();
+    EXPECT_FALSE(world.sockets.is_open(refused));
+    EXPECT_TRUE(world.guest_socket().remote.address.is_loopback());
+    EXPECT_EQ(world.guest_socket().remote.port, 8080);
+    EXPECT_EQ(world.guest.clients.back(), endpoint(client));  // seen as who it is there too
+    world.guest_accepts();
+    EXPECT_EQ(world.flow_sockets(), 2U);
+  }
+}
+
 TEST(PublishedTcp, AGuestWithoutAListenerResetsTheClient) {
   World world({.published_tcp = {8080}});
   world.client_connects("198.51.100.200:5000");
+  world.guest_refuses();
   world.guest_refuses();
   EXPECT_EQ(world.host_socket().end, End::kReset);
   EXPECT_EQ(world.flow_sockets(), 0U);
@@ -220,6 +236,7 @@ TEST(PublishedTcp, EveryErrorOfTheGuestsSideResetsTheClient) {
       world.client_connects("198.51.100.200:5000");
       world.advance(10ms);
       if (!is_at_once) world.guest_refuses(error);
+      if (!is_at_once && error == ECONNREFUSED) world.guest_refuses(error);  // the loopback too
       EXPECT_EQ(world.host_socket().end, End::kReset);
       EXPECT_EQ(world.flow_sockets(), 0U);
     }

@@ -34,7 +34,9 @@ LinkFamily link(Family family) {
                     .host_door = door_address(family)};
 }
 
-TranslatorConfig config_of(const WorldOptions& options) {
+}  // namespace
+
+TranslatorConfig make_config(const WorldOptions& options) {
   TranslatorConfig config;
   config.guest_mac = kGuestMac;
   config.gateway_mac = kGatewayMac;
@@ -49,12 +51,10 @@ TranslatorConfig config_of(const WorldOptions& options) {
   return config;
 }
 
-}  // namespace
-
 World::World(const WorldOptions& options)
     : now(Instant{} + options.uptime),
       entropy(options.seed),
-      translator(config_of(options),
+      translator(make_config(options),
                  TranslatorSeams{.tap = tap,
                                  .host = host,
                                  .guest = guest,

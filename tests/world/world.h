@@ -38,6 +38,9 @@ struct WorldOptions {
   Duration uptime = 1h;  // of the host, at the start
 };
 
+/// The translator's configuration in such a world.
+[[nodiscard]] TranslatorConfig make_config(const WorldOptions& options);
+
 class World {
  public:
   explicit World(const WorldOptions& options = {});
