@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t kReceiveBudget = 64;
 // The largest echo message: an IPv4 packet less its header.
 constexpr std::size_t kMaxMessage = kMaxIpPacket - kIpv4HeaderSize;
+// With a header of either family in front.
+constexpr std::size_t kMaxPacket = kMaxMessage + kIpv6HeaderSize;
 
 constexpr std::uint8_t kEchoRequestV4 = 8;
 constexpr std::uint8_t kEchoReplyV4 = 0;
@@ -72,7 +74,7 @@ void EchoFlows::on_echo(Instant now, const IpPacket& packet, const EchoMessage& 
 }
 
 void EchoFlows::answer_for_ours(const IpPacket& packet, const EchoMessage& message) {
-  std::array<std::uint8_t, kMaxIpPacket> out{};
+  std::array<std::uint8_t, kMaxPacket> out{};
   EchoMessage reply = message;
   reply.is_request = false;
   const std::size_t size =
@@ -174,7 +176,7 @@ void EchoFlows::deliver(Instant now, FlowId id, Bytes message) {
     return context_.drops.add(Drop::kUnknownPeer);
   }
   table_.touch(id, 0, now);
-  std::array<std::uint8_t, kMaxIpPacket> out;  // NOLINT: written before it is read
+  std::array<std::uint8_t, kMaxPacket> out;  // NOLINT: written before it is read
   const std::size_t size =
       write_echo(out,
                  IpHeaderFields{.source = key.remote.address,
