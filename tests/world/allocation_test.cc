@@ -95,6 +95,7 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
     return open(owner);
   }
   std::uint32_t timestamp_now() override { return 1; }
+  void restore_steering() override {}
 
   Transfer move(SocketHandle /*from*/, SocketHandle /*to*/, PipeHold& /*hold*/, bool /*is_small*/,
                 std::size_t /*budget*/) override {
