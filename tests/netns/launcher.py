@@ -313,7 +313,7 @@ class Terminal(RunTest):
     def test_interactive_shell_has_job_control(self):
         seen, status = self.on_terminal(
             ["bash", "--norc", "-i"],
-            [(b"$", b"sleep 30\n"), (b"sleep 30", b"\x1a"), (b"Stopped", b"jobs; kill %1; tty; exit 4\n")])
+            [(b"bash-", b"sleep 30\n"), (b"sleep 30", b"\x1a"), (b"Stopped", b"jobs; kill %1; tty; exit 4\n")])
         self.assertNotIn("no job control", seen)
         self.assertIn("Stopped", seen)
         self.assertEqual(status, 4, seen)
