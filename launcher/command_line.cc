@@ -60,7 +60,8 @@ The network inside
 The command
   --map-root              the command sees itself as root (with no power outside its walls)
   --pass-fd N             leave descriptor N open for the command
-  --nested                let the command make namespaces of its own (browsers, build sandboxes)
+  --nested                let the command make namespaces of its own (browsers, build sandboxes);
+                          the kernel lets no uid 0 without capabilities do that, so not for root
   --new-session           a terminal session of its own
 
 What is told

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string>
+#include <string_view>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -50,6 +51,24 @@ void take_terminal(int terminal) {
   ::close(terminal);
 }
 
+// execvp(3) answers EACCES where a directory of PATH may not be entered, though the program may be
+// nowhere: to a shell's user that is "not found".
+bool is_in_path(const std::string& name) {
+  const char* const path = ::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): one thread
+  std::string_view rest = path == nullptr ? "" : path;
+  while (!rest.empty()) {
+    const std::string directory(rest.substr(0, rest.find(':')));
+    if (::access((directory + "/" + name).c_str(), F_OK) == 0) return true;
+    rest.remove_prefix(std::min(directory.size() + 1, rest.size()));
+  }
+  return false;
+}
+
+int execution_error(const std::string& name, int code) {
+  const bool is_searched = name.find('/') == std::string::npos;
+  return code == EACCES && is_searched && !is_in_path(name) ? ENOENT : code;
+}
+
 [[noreturn]] void execute(const SandboxPlan& plan, int channel, const InheritedSignals& inherited,
                           int terminal) {
   if (plan.has_new_session) take_terminal(terminal);
@@ -63,7 +82,7 @@ void take_terminal(int terminal) {
   for (std::string argument : plan.command) arguments.push_back(::strdup(argument.c_str()));
   arguments.push_back(nullptr);
   ::execvp(arguments.front(), arguments.data());
-  const int code = errno;
+  const int code = execution_error(plan.command.front(), errno);
   (void)send_setup(channel, {.step = SetupStep::kCannotExecute, .number = code});
   ::_exit(code == ENOENT ? kExitNotFound : kExitCannotExecute);
 }

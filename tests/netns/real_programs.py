@@ -128,7 +128,7 @@ class Programs(NetworkTest):
         folder.mkdir(mode=0o777)
         folder.chmod(0o777)
         (folder / "conf").write_text(
-            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error; events {{}}\n"
+            f"user root; daemon off; master_process off; pid {folder}/pid; error_log {folder}/error; events {{}}\n"
             f"http {{ access_log {folder}/access; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;"
             f" fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;"
             f" server {{ listen 80; listen [::]:80; root {SCRATCH}/www; }} }}")
