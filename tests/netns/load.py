@@ -53,7 +53,8 @@ class LoadTest(NetworkTest):
                               echo=[SERVER4, PORT], name=NAME)
         witness = self.guest.witness_stop()
         self.assertIsNone(witness["error"], witness)
-        self.assertLess(witness["worst"], worst, witness)
+        # The book's figure is for a machine that does nothing else.
+        self.assertLess(witness["worst"], full(worst, 5), witness)
         for kind in ("connects", "queries"):
             self.assertGreaterEqual(got[kind], got["probes"] * 19 // 20, got)
         return got["load"]
@@ -102,7 +103,7 @@ class Dials(LoadTest):
         self.assertEqual((len(held["numbers"]), held["errors"]), (idle, {}))
         got = self.under_load("reconnect", within=120, address=SERVER6, port=PORT, count=sequential)
         self.assertEqual(got["errors"], {})
-        self.assertGreater(got["per_second"], 500)
+        self.assertGreater(got["per_second"], full(500, 50))
         for number in (held["numbers"][0], held["numbers"][-1]):
             self.guest.send(number=number, text="awake")
             self.assertEqual(self.guest.receive_exactly(number=number, size=5)["text"], "awake")

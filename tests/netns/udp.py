@@ -32,7 +32,7 @@ class Datagrams(NetworkTest):
             with self.subTest(address):
                 got = self.guest.udp_ask(address=address, port=9101)
                 self.assert_error(got, "ECONNREFUSED")
-                self.assertLess(got["seconds"], 0.2)
+                self.assertLess(got["seconds"], 1)
 
     def test_closed_port_again_and_again_leaves_the_translator_idle(self):
         translator = self.world.parts(self.guest.process.pid)["translator"]
