@@ -355,7 +355,7 @@ void EventLog::tell_left_out(Kind kind, std::uint64_t count) {
   if (count > 0) say(fmt::format("{} more {}", count, kWords[static_cast<std::size_t>(kind)]));
 }
 
-void EventLog::say(std::string_view words) {
+void EventLog::say(std::string_view words) const {
   std::string line = fmt::format("cordon: {}", words);
   const std::string_view end = line_end(stderr_fd_);
   if (line.size() + end.size() > kMaxLineOctets) {

@@ -111,7 +111,7 @@ class EventLog {
   void say_limited(Kind kind, const std::string& words);
   void tell_left_out(Kind kind, std::uint64_t count);
   void log_left_out(std::uint64_t count);
-  void say(std::string_view words);
+  void say(std::string_view words) const;
   void log_limited(const std::string& json);
   void log(const std::string& json);
 

@@ -57,9 +57,10 @@ bool is_in_path(const std::string& name) {
   const char* const path = ::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): one thread
   std::string_view rest = path == nullptr ? "" : path;
   while (!rest.empty()) {
-    const std::string directory(rest.substr(0, rest.find(':')));
-    if (::access((directory + "/" + name).c_str(), F_OK) == 0) return true;
-    rest.remove_prefix(std::min(directory.size() + 1, rest.size()));
+    std::string file(rest.substr(0, rest.find(':')));
+    rest.remove_prefix(std::min(file.size() + 1, rest.size()));
+    file.append("/").append(name);
+    if (::access(file.c_str(), F_OK) == 0) return true;
   }
   return false;
 }
@@ -79,7 +80,7 @@ int execution_error(const std::string& name, int code) {
   std::vector<char*> arguments;
   arguments.reserve(plan.command.size() + 1);
   // execvp(3) takes pointers to what it does not change; the process's own copy is given away.
-  for (std::string argument : plan.command) arguments.push_back(::strdup(argument.c_str()));
+  for (const std::string& argument : plan.command) arguments.push_back(::strdup(argument.c_str()));
   arguments.push_back(nullptr);
   ::execvp(arguments.front(), arguments.data());
   const int code = execution_error(plan.command.front(), errno);
@@ -115,7 +116,7 @@ class GuestInit {
     }
   }
 
-  void reap() {
+  void reap() const {
     for (;;) {
       int status = 0;
       const pid_t pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED);

@@ -20,7 +20,7 @@ namespace {
 constexpr int kFailedStatus = 1;
 
 // Name services of the host that programs ask through a socket, past /etc/resolv.conf.
-const char* const kHiddenDirectories[] = {"/run/systemd/resolve", "/run/nscd"};
+constexpr const char* kHiddenDirectories[] = {"/run/systemd/resolve", "/run/nscd"};
 
 constexpr const char* kHosts = "/etc/hosts";
 

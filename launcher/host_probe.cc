@@ -144,7 +144,7 @@ Trial try_everything(uid_t uid, gid_t gid) {
 std::optional<Trial> run_trial() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
-  UniqueFd read_end(ends[0]);
+  const UniqueFd read_end(ends[0]);
   UniqueFd write_end(ends[1]);
   const uid_t uid = ::geteuid();
   const gid_t gid = ::getegid();

@@ -18,7 +18,7 @@ constexpr long kSettleNanoseconds = 50'000'000;
 // Deeper chains of links than this are loops (the kernel's own limit is 40).
 constexpr int kMaxLinks = 16;
 // A resolv.conf above this is no resolv.conf.
-constexpr std::size_t kMaxFileOctets = 64 * 1024;
+constexpr std::size_t kMaxFileOctets = std::size_t{64} * 1024;
 
 constexpr std::uint32_t kDirectoryEvents = IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE |
                                            IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR;

@@ -66,7 +66,7 @@ InheritedSignals take_over_signals() {
   ::sigprocmask(SIG_BLOCK, nullptr, &inherited.mask);
   ::sigaction(SIGPIPE, nullptr, &inherited.pipe);
   ::sigaction(SIGCHLD, nullptr, &inherited.child);
-  ::signal(SIGCHLD, SIG_DFL);
+  (void)::signal(SIGCHLD, SIG_DFL);  // Fails for what is no signal only.
   return inherited;
 }
 
@@ -111,10 +111,10 @@ class Supervisor {
   [[nodiscard]] Result<GuestNetworkHandles> start_network();
   [[nodiscard]] Result<SetupMessage> await_translator(SetupStep step);
   [[nodiscard]] Status open_gate();
-  void shed_powers() const;
+  static void shed_powers();
 
   [[nodiscard]] Waits waits() const;
-  void on_ready(const Waits& waits);
+  void on_ready(const Waits& ready);
   [[nodiscard]] int timeout() const;
 
   void read_signals();
@@ -192,7 +192,7 @@ Status Supervisor::start() {
 
 Status Supervisor::open_gate() {
   CORDON_TRY(signals_, block_signals());
-  ::signal(SIGPIPE, SIG_IGN);
+  (void)::signal(SIGPIPE, SIG_IGN);  // Fails for what is no signal only.
   shed_powers();
   RunningSandbox running{.guest_init = guest_.init};
   if (translator_) {
@@ -207,7 +207,7 @@ Status Supervisor::open_gate() {
 }
 
 // Reading hostile messages needs no powers, and nobody has to look into this process's memory.
-void Supervisor::shed_powers() const {
+void Supervisor::shed_powers() {
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }

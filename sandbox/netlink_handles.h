@@ -34,7 +34,7 @@ using NetlinkRoute = NetlinkOwner<rtnl_route, rtnl_route_put>;
 using NetlinkNeighbour = NetlinkOwner<rtnl_neigh, rtnl_neigh_put>;
 
 /// A status from what a libnl function returned (negative: failure).
-[[nodiscard]] inline Status netlink_status(int outcome, std::string what) {
+[[nodiscard]] inline Status netlink_status(int outcome, const std::string& what) {
   if (outcome >= 0) return {};
   return plain_error(what + ": " + nl_geterror(outcome));
 }

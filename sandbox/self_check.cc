@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
+#include <charconv>
 #include <dirent.h>
 #include <fcntl.h>
 #include <memory>
@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <system_error>
 #include <unistd.h>
 #include <vector>
 
@@ -64,8 +65,12 @@ bool is_event_file(int directory, const std::string& name) {
 }
 
 Status check_kind(int directory, const std::string& name) {
+  int descriptor = -1;
+  if (std::from_chars(name.data(), name.data() + name.size(), descriptor).ec != std::errc()) {
+    return plain_error("descriptor " + name + " has no number");
+  }
   struct stat kind {};
-  if (::fstat(std::atoi(name.c_str()), &kind) != 0) {
+  if (::fstat(descriptor, &kind) != 0) {
     // The copy that the listing itself was read by is gone by now.
     return errno == EBADF ? Status() : errno_error("stat descriptor " + name);
   }

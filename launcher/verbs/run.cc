@@ -136,8 +136,11 @@ Result<Prepared> prepare(const RunOptions& options) {
     if (options.dns.kind == DnsChoice::Kind::kHost) {
       auto watch = HostWatch::open();
       // Without a watch the list of this moment still serves.
-      if (watch) prepared.watch = *std::move(watch);
-      if (!watch) prepared.remarks.push_back(watch.error().message());
+      if (watch) {
+        prepared.watch = *std::move(watch);
+      } else {
+        prepared.remarks.push_back(watch.error().message());
+      }
     }
     host.resolv_conf = prepared.watch ? prepared.watch->current()
                                       : parse_resolv_conf(read_text_file("/etc/resolv.conf"));

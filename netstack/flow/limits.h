@@ -27,7 +27,7 @@ inline constexpr std::size_t kMaxEchoFlows = 256;
 /// Reassembly (RFC 8200 section 4.5, RFC 1122 section 3.3.2; FragmentSmack is why they are small).
 inline constexpr std::size_t kReassemblyDatagrams = 64;
 inline constexpr std::size_t kReassemblyFragments = 64;  // of one datagram
-inline constexpr std::size_t kReassemblyBytes = 1024 * 1024;
+inline constexpr std::size_t kReassemblyBytes = std::size_t{1024} * 1024;
 /// New flows to one destination address; above a full port scan and a fast reconnect loop.
 inline constexpr std::uint32_t kNewFlowsPerSecond = 2000;
 inline constexpr std::uint32_t kNewFlowsBurst = 4000;

@@ -154,11 +154,13 @@ class FlowTable {
     std::uint32_t size = 0;
   };
   struct Free {
+    // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): it is calloc() that gives pages unwritten
     void operator()(void* memory) const { std::free(memory); }
   };
 
   template <class T>
   static std::unique_ptr<T[], Free> zeroed(std::size_t count) {
+    // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): it is calloc() that gives pages unwritten
     void* const memory = std::calloc(count, sizeof(T));
     if (memory == nullptr) std::abort();  // At start only; there is nothing to go on with.
     return std::unique_ptr<T[], Free>(static_cast<T*>(memory));

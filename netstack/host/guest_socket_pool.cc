@@ -94,7 +94,7 @@ void GuestSocketPool::serve(const std::function<void()>& restore_steering) {
 }
 
 void GuestSocketPool::refill(std::size_t lane_index, std::uint32_t& given) {
-  Lane& lane = lanes_[lane_index];
+  const Lane& lane = lanes_[lane_index];
   const std::uint32_t taken = lane.taken.load(std::memory_order_acquire);
   while (given - taken < lane.reserve) {
     IoResult<UniqueFd> socket = make_socket(static_cast<GuestSocketKind>(lane_index));

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kMaxDatagram = 65536;
 // Descriptors whose state is remembered: above any limit that a translator is given.
-constexpr std::size_t kMaxDescriptors = 128 * 1024;
+constexpr std::size_t kMaxDescriptors = std::size_t{128} * 1024;
 constexpr std::uint8_t kDefaultTtl = 64;
 // Every option that is sent or received with a datagram, with room.
 constexpr std::size_t kControlSize = 256;

@@ -17,8 +17,8 @@ constexpr std::size_t kMaxPipes = 512;
 // Pipes that stay open while nobody holds them.
 constexpr std::size_t kCachedPipes = 16;
 // What one splice may take: more than a pipe holds, so the pipe decides.
-constexpr std::size_t kSpliceSize = 1024 * 1024;
-constexpr std::size_t kCopySize = 16 * 1024;
+constexpr std::size_t kSpliceSize = std::size_t{1024} * 1024;
+constexpr std::size_t kCopySize = std::size_t{16} * 1024;
 
 }  // namespace
 

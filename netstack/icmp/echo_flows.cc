@@ -119,7 +119,7 @@ std::optional<FlowId> EchoFlows::open(Instant now, const FlowKey& key, const IpP
 
 void EchoFlows::open_failed(Instant now, const IpPacket& packet, int error) {
   if (error == EACCES || error == EPERM) context_.events.notice(Notice::kPingNotPermitted, error);
-  DatagramError shown{.error = error};
+  const DatagramError shown{.error = error};
   if (is_out_of_resources(error)) {
     context_.drops.add(Drop::kNoHostResource);
     context_.events.notice(Notice::kNoHostResource, error);

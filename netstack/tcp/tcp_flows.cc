@@ -145,7 +145,7 @@ void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destinatio
 }
 
 void TcpFlows::dial_failed(Instant now, FlowId id, int error) {
-  Flow& flow = *table_.get(id);
+  const Flow& flow = *table_.get(id);
   if (flow.is_dns && std::size_t{flow.upstream} + 1 < upstreams_.size()) {
     return dial_next_upstream(now, id, error);
   }

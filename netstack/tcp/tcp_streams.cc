@@ -12,9 +12,9 @@ namespace cordon {
 namespace {
 
 // Below this a stream is copied, not spliced: a short exchange costs fewer system calls that way.
-constexpr std::uint64_t kSmallStream = 16 * 1024;
+constexpr std::uint64_t kSmallStream = std::uint64_t{16} * 1024;
 // What one flow may move before the others have their turn.
-constexpr std::size_t kPumpBudget = 4 * 1024 * 1024;
+constexpr std::size_t kPumpBudget = std::size_t{4} * 1024 * 1024;
 // The order of idle flows need not be finer than this.
 constexpr Duration kTouchInterval = std::chrono::seconds(1);
 
