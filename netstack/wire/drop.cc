@@ -2,6 +2,7 @@
 
 namespace cordon {
 
+// NOLINTNEXTLINE(readability-function-size): a table, two lines for each reason
 std::string_view drop_name(Drop drop) {
   switch (drop) {
     case Drop::kTruncated:
