@@ -48,6 +48,11 @@ class UdpFlows::Inbox final : public DatagramSink {
     } else if (!id) {
       flows_.context_.drops.add(Drop::kUnknownPeer);
     }
+    if (id && !is_of(*id, datagram.peer)) {
+      // Two clients on the host's loopback, 127.0.0.1 and 127.0.0.2 say, with one port: inside both
+      // would be one. The first keeps the flow, and no answer goes to the wrong one.
+      return flows_.context_.drops.add(Drop::kUnknownPeer);
+    }
     if (id) flows_.deliver(now_, *id, datagram);
   }
 
@@ -58,6 +63,9 @@ class UdpFlows::Inbox final : public DatagramSink {
 
  private:
   [[nodiscard]] bool is_published() const { return owner_.kind == OwnerKind::kPublished; }
+  [[nodiscard]] bool is_of(FlowId id, const Endpoint& peer) const {
+    return flows_.flows_.get(id)->destination->endpoint() == peer;
+  }
   [[nodiscard]] FlowKey key_for(const Endpoint& peer) const {
     const Admission& admission = flows_.context_.admission;
     if (!is_published()) return FlowKey{.guest = guest_, .remote = admission.present_peer(peer)};

@@ -440,6 +440,19 @@ TEST(UdpPublished, AClientOnTheHostsLoopbackIsTheGateway) {
   }
 }
 
+TEST(UdpPublished, OfTwoClientsThatLookAlikeInsideTheFirstKeepsTheFlow) {
+  World world({.published_udp = {53530}});
+  world.datagram_arrives(world.published_udp(0), "127.0.0.1:7000", "first");
+  (void)world.expect_udp();
+  world.datagram_arrives(world.published_udp(0), "127.0.0.2:7000", "second");
+  world.expect_nothing();
+  EXPECT_EQ(world.drops(Drop::kUnknownPeer), 1U);
+  world.guest_sends(Udp("a").from_port(53530).to(
+      Endpoint{.address = gateway_address(Family::kIpv4), .port = 7000}));
+  EXPECT_EQ(world.sockets.was(world.published_udp(0)).sent.back().destination,
+            endpoint("127.0.0.1:7000"));
+}
+
 TEST(UdpPublished, AFlowThatTheGuestBeginsFromThatPortHasItsOwnMapping) {
   World world({.published_udp = {53530}});
   world.guest_sends(Udp("out").from_port(53530).to(kPeer));
