@@ -49,7 +49,8 @@ TEST(LinkNdp, AnswersASolicitationForTheGateway) {
   Packet solicitation = Ping();
   solicitation.to("ff02::1:ff00:1").type(135).ttl(255).id(0).sequence(0);
   Octets body;
-  const Bytes target = gateway_address(Family::kIpv6).octets();
+  const IpAddress gateway = gateway_address(Family::kIpv6);
+  const Bytes target = gateway.octets();
   body.insert(body.end(), target.begin(), target.end());
   body.insert(body.end(), {1, 1});
   body.insert(body.end(), kGuestMac.begin(), kGuestMac.end());
