@@ -12,6 +12,11 @@ namespace cordon {
 inline constexpr Duration kTcpEstablishedIdle = std::chrono::hours(24);
 /// Keep-alive probing of the host side (RFC 9293 section 3.8.4: not below two hours).
 inline constexpr Duration kTcpKeepAlive = std::chrono::seconds(7200);
+/// The same towards the guest, whose kernel answers at once. A guest's socket can go without a
+/// word: one that is closed at the very moment of the SYN-ACK drops it (TCP_CLOSE in
+/// tcp_rcv_state_process()), and one in FIN-WAIT-2 is forgotten after a while. The probe finds them
+/// gone; to a living one it costs a packet on lo.
+inline constexpr Duration kTcpGuestKeepAlive = std::chrono::seconds(30);
 /// A dial that nobody answers: past the guest's own six SYN retries.
 inline constexpr Duration kTcpDial = std::chrono::seconds(130);
 /// Half-closed or otherwise transitory (RFC 5382 REQ-5, RFC 7857).

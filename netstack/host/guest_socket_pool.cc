@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "netstack/flow/timeouts.h"
 #include "netstack/host/socket_options.h"
 
 namespace cordon {
@@ -53,7 +54,7 @@ IoResult<UniqueFd> make_socket(GuestSocketKind kind) {
       return std::unexpected(Errno{errno});
     }
   }
-  preset_stream(fd);
+  preset_stream(fd, kTcpGuestKeepAlive);
   return socket;
 }
 

@@ -132,7 +132,7 @@ IoResult<SocketHandle> KernelHostSockets::dial(const AllowedDestination& destina
   // syscalls: socket(SOCK_STREAM) connect
   UniqueFd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!socket.is_open()) return std::unexpected(Errno{errno});
-  preset_stream(socket.get());
+  preset_stream(socket.get(), kTcpKeepAlive);
   const SocketAddress address(endpoint);
   if (connect(socket.get(), address.get(), address.size()) != 0 && errno != EINPROGRESS) {
     return std::unexpected(Errno{errno});
@@ -159,7 +159,7 @@ IoResult<AcceptedStream> KernelHostSockets::accept(SocketHandle listener) {
   UniqueFd socket(
       accept4(listener.descriptor, client.out(), client.size_out(), SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.is_open()) return std::unexpected(Errno{errno});
-  preset_stream(socket.get());
+  preset_stream(socket.get(), kTcpKeepAlive);
   const std::optional<Endpoint> local = local_endpoint(SocketHandle{socket.get()});
   const std::optional<Endpoint> from = client.endpoint();
   if (!from || !local) return std::unexpected(Errno{ECONNABORTED});

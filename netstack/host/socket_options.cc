@@ -6,8 +6,6 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
-#include "netstack/flow/timeouts.h"
-
 namespace cordon {
 namespace {
 
@@ -32,14 +30,14 @@ void set_reset_on_close(int descriptor, bool is_on) {
   (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &value, sizeof(value));
 }
 
-void preset_stream(int descriptor) {
+void preset_stream(int descriptor, Duration keep_alive) {
   using std::chrono::duration_cast;
   using std::chrono::seconds;
   set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(descriptor, SOL_SOCKET, SO_RCVBUF, kStreamReceiveBuffer);
   set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE,
-             static_cast<int>(duration_cast<seconds>(kTcpKeepAlive).count()));
+             static_cast<int>(duration_cast<seconds>(keep_alive).count()));
   set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveInterval);
   set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
   set_reset_on_close(descriptor, true);

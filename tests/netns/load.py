@@ -59,8 +59,10 @@ class LoadTest(NetworkTest):
             self.assertGreaterEqual(got[kind], got["probes"] * 19 // 20, got)
         return got["load"]
 
-    def assert_quiet_again(self, seconds=12, growth_kib=8192):
-        wait_until(lambda: self.measure()["descriptors"] <= self.before["descriptors"] + 4,
+    def assert_quiet_again(self, seconds=45, growth_kib=8192):
+        # The translator keeps sockets ready inside, refilled by the half: how many stand there varies by that.
+        # A server that never closes is left behind half-closed until the guest is probed, after 30 s.
+        wait_until(lambda: self.measure()["descriptors"] <= self.before["descriptors"] + 36,
                    f"descriptors to go back to {self.before['descriptors']}, now "
                    f"{self.measure()['descriptors']}", seconds)
         self.assertLess(self.measure()["kib"] - self.before["kib"], growth_kib)

@@ -278,7 +278,7 @@ class Sockets(NetworkTest):
         answer = self.guest.ask(address=SERVER4, port=9030, text="well")
         self.assertEqual((answer["error"], answer.get("text")), (None, "well"))
         wait_until(lambda: all(c.fileno() < 0 for c in self.echoes[0].clients[before:]),
-                   "the server to see that the guest has gone", 10)
+                   "the server to see that the guest has gone", 45)
 
     def test_data_in_the_first_flight_of_the_server(self):
         server = servers.TcpServer(self.world.ext, SERVER4, 9031, servers.source(1 << 20))
