@@ -156,7 +156,7 @@ class Bulk(LoadTest):
         self.assertIsNone(self.guest.witness_stop()["error"])
 
     def test_l10_losses(self):
-        size = full(64 << 20, 16 << 20)
+        size = full(64 << 20, 2 << 20)
         for percent in (1, 5):
             with self.subTest(f"{percent} %"):
                 self.world.ext.run("nft 'add table inet loss; add chain inet loss in { type filter hook input "
