@@ -1,71 +1,36 @@
-// The command line, read into values.
+// The command line: which verb is meant, and the verb's own reading of the words behind it.
 //
-// Everything that can be judged by its text alone is judged here, so that a typing error is told
-// before anything is opened or bound. What depends on the host (is the port free, does the subnet
-// overlap a route) is config.h.
-//
-// Our options stand before the command; the first word that is not an option, or "--", begins the
-// command, and everything from there on is the command's own, whatever it looks like.
+// A verb is a pair of files in verbs/ with one function that reads its words, and one line in the
+// table of command_line.cc. Nothing is opened, bound or started while words are read: what the verb
+// does is CommandLine::perform, called by main() when all of them are understood.
 #pragma once
 
-#include <cstdint>
-#include <optional>
+#include <functional>
 #include <span>
 #include <string>
-#include <vector>
+#include <string_view>
 
-#include "launcher/published_ports.h"
-#include "netstack/address/classes.h"
-#include "netstack/address/ip_address.h"
+#include "launcher/run_options.h"
 #include "netstack/base/result.h"
-#include "netstack/policy/policy.h"
 
 namespace cordon {
-
-/// Smallest MTU that IPv6 works with (RFC 8200 section 5), largest that a tap frame can carry.
-inline constexpr std::uint16_t kMinMtu = 1280;
-inline constexpr std::uint16_t kMaxMtu = 65520;
-
-struct DnsChoice {
-  enum class Kind : std::uint8_t {
-    kHost,  // what the host's resolv.conf says, followed as it changes
-    kList,  // `servers`, in order
-    kOff,   // no resolver
-  };
-  Kind kind = Kind::kHost;
-  std::vector<Endpoint> servers;
-};
-
-/// How much is said on stderr.
-enum class Verbosity : std::uint8_t { kQuiet, kNormal, kVerbose };
-
-struct RunOptions {
-  PolicyInput policy;  // default action, rules, class overrides
-  bool is_offline = false;
-  std::vector<PublishSpec> publish;
-  std::uint16_t mtu = 1500;
-  DnsChoice dns;
-  std::optional<Prefix> subnet_v4;
-  std::optional<Prefix> subnet_v6;
-  bool maps_root = false;
-  bool may_nest = false;
-  bool has_new_session = false;
-  std::vector<int> pass_fds;
-  std::string log_path;  // empty: no log
-  Verbosity verbosity = Verbosity::kNormal;
-  std::vector<std::string> command;  // never empty after a successful parse
-};
 
 struct CommandLine {
   enum class Verb : std::uint8_t {
     kRun,
     kDoctor,
     kShowText,  // --help, --version: print `text` on stdout, exit 0
+    kPerform,   // any other verb: `perform`
   };
   Verb verb = Verb::kShowText;
   RunOptions run;
   std::string text;
+  std::function<int()> perform;  // returns the status to exit with
 };
+
+/// For a verb's reader: print `text` and exit 0 (its --help); or do `perform`.
+[[nodiscard]] CommandLine show_text(std::string_view text);
+[[nodiscard]] CommandLine perform(std::function<int()> action);
 
 /// `arguments` without the program's own name. The error is one line, without "cordon: ".
 [[nodiscard]] Result<CommandLine> parse_command_line(std::span<const std::string> arguments);

@@ -47,6 +47,8 @@ int main(int count, char** values) {
       return cordon::doctor();
     case cordon::CommandLine::Verb::kShowText:
       return print(command_line->text);
+    case cordon::CommandLine::Verb::kPerform:
+      return command_line->perform();
   }
   return cordon::kExitOwnFailure;
 }
