@@ -21,6 +21,7 @@ class ControlChannel final : public Events {
 
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override;
+  bool asked(const Question& question) override;
   void notice(Notice notice, int code) override;
 
   [[nodiscard]] int descriptor() const { return socket_.get(); }

@@ -13,12 +13,21 @@ bool is_known(MessageKind kind) {
     case MessageKind::kDenied:
     case MessageKind::kFlow:
     case MessageKind::kNotice:
+    case MessageKind::kAsked:
+    case MessageKind::kFlowListed:
+    case MessageKind::kFlowsListed:
     case MessageKind::kDenialTold:
     case MessageKind::kUpstreams:
+    case MessageKind::kAnswer:
+    case MessageKind::kListFlows:
+    case MessageKind::kPolicyPart:
       return true;
   }
   return false;
 }
+
+constexpr Action kLastAction = Action::kDeny;
+constexpr Reason kLastReason = Reason::kScope;
 
 template <class Enum>
 bool fits(std::uint8_t value, Enum last) {
@@ -32,6 +41,26 @@ void put_request(Message& message, const Request& request) {
   message.protocol = static_cast<std::uint8_t>(request.protocol);
   message.address_class = static_cast<std::uint8_t>(request.address_class);
   message.is_host_door = request.is_host_door ? 1 : 0;
+}
+
+void put_verdict(Message& message, const Verdict& verdict) {
+  message.action = static_cast<std::uint8_t>(verdict.action);
+  message.reason = static_cast<std::uint8_t>(verdict.reason);
+  message.rule = verdict.rule.value_or(kNoRule);
+}
+
+std::optional<std::uint32_t> take_rule(const Message& message) {
+  if (message.rule == kNoRule) return std::nullopt;
+  return message.rule;
+}
+
+std::optional<Verdict> take_verdict(const Message& message) {
+  if (!fits(message.action, kLastAction) || !fits(message.reason, kLastReason)) {
+    return std::nullopt;
+  }
+  return Verdict{.action = static_cast<Action>(message.action),
+                 .reason = static_cast<Reason>(message.reason),
+                 .rule = take_rule(message)};
 }
 
 std::optional<Request> take_request(const Message& message) {
@@ -69,9 +98,19 @@ Message encode_denial(const Denial& denial) {
   message.kind = MessageKind::kDenied;
   message.id = denial.id;
   put_request(message, denial.request);
-  message.action = static_cast<std::uint8_t>(denial.verdict.action);
-  message.reason = static_cast<std::uint8_t>(denial.verdict.reason);
-  message.rule = denial.verdict.rule.value_or(kNoRule);
+  put_verdict(message, denial.verdict);
+  message.denial_kind = static_cast<std::uint8_t>(denial.kind);
+  message.query_type = denial.query_type;
+  message.is_only_reported = denial.is_only_reported ? 1 : 0;
+  return message;
+}
+
+Message encode_question(const Question& question) {
+  Message message;
+  message.kind = MessageKind::kAsked;
+  message.id = question.id;
+  put_request(message, question.request);
+  put_verdict(message, question.verdict);
   return message;
 }
 
@@ -80,6 +119,7 @@ Message encode_flow(const FlowReport& report) {
   message.kind = MessageKind::kFlow;
   message.id = report.id;
   put_request(message, report.request);
+  message.rule = report.rule.value_or(kNoRule);
   message.flow_end = report.end ? static_cast<std::uint8_t>(*report.end) : kStillOpen;
   message.bytes_up = report.bytes_up;
   message.bytes_down = report.bytes_down;
@@ -104,22 +144,34 @@ std::optional<Message> decode_message(Bytes packet) {
 
 std::optional<Denial> decode_denial(const Message& message) {
   const auto request = take_request(message);
-  if (message.kind != MessageKind::kDenied || !request || !fits(message.action, Action::kDeny) ||
-      !fits(message.reason, Reason::kScope)) {
+  const auto verdict = take_verdict(message);
+  if (message.kind != MessageKind::kDenied || !request || !verdict ||
+      !fits(message.denial_kind, Denial::Kind::kQuery) || message.is_only_reported > 1) {
     return std::nullopt;
   }
-  Denial denial{.id = message.id, .request = *request};
-  denial.verdict.action = static_cast<Action>(message.action);
-  denial.verdict.reason = static_cast<Reason>(message.reason);
-  if (message.rule != kNoRule) denial.verdict.rule = message.rule;
-  return denial;
+  return Denial{.id = message.id,
+                .kind = static_cast<Denial::Kind>(message.denial_kind),
+                .request = *request,
+                .verdict = *verdict,
+                .query_type = message.query_type,
+                .is_only_reported = message.is_only_reported == 1};
+}
+
+std::optional<Question> decode_question(const Message& message) {
+  const auto request = take_request(message);
+  const auto verdict = take_verdict(message);
+  if (message.kind != MessageKind::kAsked || !request || !verdict) return std::nullopt;
+  return Question{.id = message.id, .request = *request, .verdict = *verdict};
 }
 
 std::optional<FlowReport> decode_flow(const Message& message) {
   const auto request = take_request(message);
-  if (message.kind != MessageKind::kFlow || !request) return std::nullopt;
+  const bool is_flow =
+      message.kind == MessageKind::kFlow || message.kind == MessageKind::kFlowListed;
+  if (!is_flow || !request) return std::nullopt;
   FlowReport report{.id = message.id,
                     .request = *request,
+                    .rule = take_rule(message),
                     .end = std::nullopt,
                     .bytes_up = message.bytes_up,
                     .bytes_down = message.bytes_down};

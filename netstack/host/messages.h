@@ -17,9 +17,15 @@ enum class MessageKind : std::uint32_t {
   kDenied = 1,
   kFlow = 2,
   kNotice = 3,
+  kAsked = 4,
+  kFlowListed = 5,   // a living flow, in answer to kListFlows
+  kFlowsListed = 6,  // the end of a piece of the list; `cursor` is where the next one begins
   // supervisor to translator
   kDenialTold = 101,  // the process was looked up and the line written: refuse the guest now
   kUpstreams = 102,   // the host's resolv.conf changed
+  kAnswer = 103,      // to the question `id`; `action` is what the person said
+  kListFlows = 104,   // a piece of the list of living flows, from `cursor` on
+  kPolicyPart = 105,  // a piece of a policy snapshot (host/policy_snapshot.h)
 };
 
 struct WireEndpoint {
@@ -32,6 +38,14 @@ struct WireEndpoint {
 inline constexpr std::size_t kMaxUpstreams = 8;
 inline constexpr std::uint32_t kNoRule = 0xffffffff;
 inline constexpr std::uint8_t kStillOpen = 0xff;
+inline constexpr std::size_t kLongestWireName = 255;
+inline constexpr std::uint64_t kListedAll = ~std::uint64_t{0};
+
+/// A domain name in its wire form; a size of 0 is none.
+struct WireName {
+  std::uint8_t size = 0;
+  std::array<std::uint8_t, kLongestWireName> octets{};
+};
 
 struct Message {
   MessageKind kind = MessageKind::kNotice;
@@ -46,16 +60,22 @@ struct Message {
   std::uint8_t reason = 0;
   std::uint8_t flow_end = kStillOpen;
   std::uint8_t notice = 0;
+  std::uint8_t denial_kind = 0;
+  std::uint8_t is_only_reported = 0;
+  std::uint16_t query_type = 0;
   std::uint32_t rule = kNoRule;
   std::int32_t code = 0;
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
+  std::uint64_t cursor = 0;
+  WireName name;
   std::uint32_t upstream_count = 0;
   std::array<WireEndpoint, kMaxUpstreams> upstreams{};
 };
 
 [[nodiscard]] Message encode_denial(const Denial& denial);
 [[nodiscard]] Message encode_flow(const FlowReport& report);
+[[nodiscard]] Message encode_question(const Question& question);
 [[nodiscard]] Message encode_notice(Notice notice, int code);
 
 [[nodiscard]] WireEndpoint encode_endpoint(const Endpoint& endpoint);
@@ -65,7 +85,9 @@ struct Message {
 [[nodiscard]] std::optional<Message> decode_message(Bytes packet);
 /// nullopt where an enumerator is out of range.
 [[nodiscard]] std::optional<Denial> decode_denial(const Message& message);
+/// Of kFlow and of kFlowListed.
 [[nodiscard]] std::optional<FlowReport> decode_flow(const Message& message);
+[[nodiscard]] std::optional<Question> decode_question(const Message& message);
 [[nodiscard]] std::optional<Notice> decode_notice(const Message& message);
 
 }  // namespace cordon

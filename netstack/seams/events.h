@@ -1,6 +1,9 @@
-// What the translator tells the supervisor: denials, flows, trouble. The core calls this seam; the
-// real one writes fixed-layout messages to the control channel (host/messages.h), tests collect
-// values.
+// What the translator tells the supervisor: denials, flows, questions, trouble. The core calls this
+// seam; the real one writes fixed-layout messages to the control channel (host/messages.h), tests
+// collect values.
+//
+// A request's name (Request::name), where it has one, belongs to whoever reports it and is valid
+// during the call only.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +16,24 @@
 namespace cordon {
 
 struct Denial {
-  std::uint32_t id = 0;  // counts from 1; the same on stderr and in the log
+  enum class Kind : std::uint8_t {
+    kFlow,   // a flow's first packet, or what its first flight said
+    kQuery,  // a DNS question: the request's name is what was asked for, its guest the asking
+             // socket, its remote end the resolver's
+  };
+  std::uint32_t id = 0;  // counts from 1; the same on stderr, in the log and in what the guest gets
+  Kind kind = Kind::kFlow;
   Request request;
   Verdict verdict;
+  std::uint16_t query_type = 0;   // kQuery: the type asked for, as the question has it
+  bool is_only_reported = false;  // report mode: what was denied goes on all the same
+};
+
+/// A flow that waits for a person's answer (Translator::on_answer).
+struct Question {
+  std::uint32_t id = 0;  // counts from 1, apart from the denials' ids
+  Request request;
+  Verdict verdict;  // kAsk, and what rule asks
 };
 
 /// Trouble that a person may want to hear of; each is told at most a few times (the supervisor
@@ -34,7 +52,8 @@ enum class FlowEnd : std::uint8_t { kClosed, kReset, kRefused, kUnreachable, kTi
 struct FlowReport {
   std::uint32_t id = 0;
   Request request;
-  std::optional<FlowEnd> end;  // none: the flow has just been opened
+  std::optional<std::uint32_t> rule;  // what allowed it, an index into Policy::rules()
+  std::optional<FlowEnd> end;         // none: the flow has just been opened, or lives
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
 };
@@ -46,6 +65,8 @@ class Events {
   /// process up; the refusal to the guest then waits for that, or for a short deadline.
   virtual bool denied(const Denial& denial) = 0;
   virtual void flow(const FlowReport& report) = 0;
+  /// False where nobody can be asked: the flow is denied at once.
+  virtual bool asked(const Question& question) = 0;
   virtual void notice(Notice notice, int code) = 0;
 };
 

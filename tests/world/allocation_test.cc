@@ -137,6 +137,7 @@ class QuietEvents final : public Events {
  public:
   bool denied(const Denial& /*denial*/) override { return true; }
   void flow(const FlowReport& /*report*/) override {}
+  bool asked(const Question& /*question*/) override { return true; }
   void notice(Notice /*notice*/, int /*code*/) override {}
 };
 

@@ -253,6 +253,11 @@ bool FakeEvents::denied(const Denial& denial) {
   return tells_back;
 }
 
+bool FakeEvents::asked(const Question& question) {
+  questions.push_back(question);
+  return can_ask;
+}
+
 std::size_t FakeEvents::count(Notice notice) const {
   return static_cast<std::size_t>(
       std::ranges::count_if(notices, [&](const auto& told) { return told.first == notice; }));

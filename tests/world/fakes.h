@@ -214,14 +214,17 @@ class FakeEvents final : public Events {
  public:
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override { flows.push_back(report); }
+  bool asked(const Question& question) override;
   void notice(Notice notice, int code) override { notices.emplace_back(notice, code); }
 
   [[nodiscard]] std::size_t count(Notice notice) const;
 
   std::vector<Denial> denials;
   std::vector<FlowReport> flows;
+  std::vector<Question> questions;
   std::vector<std::pair<Notice, int>> notices;
   bool tells_back = false;  // the supervisor will say when it has looked the process up
+  bool can_ask = true;      // there is somebody to ask
 };
 
 class FakeTap final : public Tap {

@@ -50,11 +50,34 @@ TEST(Messages, ADenialWithoutRuleHasNone) {
   EXPECT_EQ(decoded->verdict.rule, std::nullopt);
 }
 
+TEST(Messages, ADeniedQueryArrivesAsItWasSent) {
+  Denial denial{.id = 9, .kind = Denial::Kind::kQuery, .request = sample_request()};
+  denial.query_type = 28;
+  denial.is_only_reported = true;
+  const auto decoded = decode_denial(encode_denial(denial));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->kind, Denial::Kind::kQuery);
+  EXPECT_EQ(decoded->query_type, 28);
+  EXPECT_TRUE(decoded->is_only_reported);
+}
+
+TEST(Messages, AQuestionArrivesAsItWasSent) {
+  Question question{.id = 3, .request = sample_request()};
+  question.verdict.rule = 12;
+  const auto decoded = decode_question(encode_question(question));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->id, 3U);
+  EXPECT_EQ(decoded->verdict.rule, 12U);
+  expect_same(decoded->request, question.request);
+  EXPECT_FALSE(decode_question(encode_denial(Denial{})));
+}
+
 TEST(Messages, AFlowArrivesOpenAndClosed) {
-  FlowReport report{.id = 5, .request = sample_request()};
+  FlowReport report{.id = 5, .request = sample_request(), .rule = 4};
   auto decoded = decode_flow(encode_flow(report));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->end, std::nullopt);
+  EXPECT_EQ(decoded->rule, 4U);
   report.end = FlowEnd::kRevoked;
   report.bytes_up = 1ULL << 40;
   report.bytes_down = 7;
@@ -90,7 +113,7 @@ TEST(MessagesHostile, AnotherSizeIsNoMessage) {
 }
 
 TEST(MessagesHostile, AnUnknownKindIsNoMessage) {
-  for (const std::uint32_t kind : {0U, 4U, 100U, 103U, 0xffffffffU}) {
+  for (const std::uint32_t kind : {0U, 7U, 100U, 106U, 0xffffffffU}) {
     Message message = encode_denial(Denial{});
     message.kind = static_cast<MessageKind>(kind);
     EXPECT_FALSE(decode_message(bytes_of(message))) << kind;
@@ -110,8 +133,9 @@ TEST(MessagesHostile, EveryEnumeratorOutOfRangeIsRefused) {
   const Message good = encode_denial(Denial{});
   ASSERT_TRUE(decode_denial(good));
   using Field = std::uint8_t Message::*;
-  for (const Field field : {&Message::direction, &Message::protocol, &Message::address_class,
-                            &Message::is_host_door, &Message::action, &Message::reason}) {
+  for (const Field field :
+       {&Message::direction, &Message::protocol, &Message::address_class, &Message::is_host_door,
+        &Message::action, &Message::reason, &Message::denial_kind, &Message::is_only_reported}) {
     Message bad = good;
     bad.*field = 0xff;
     EXPECT_FALSE(decode_denial(bad));
