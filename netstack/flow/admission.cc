@@ -58,6 +58,11 @@ Judgement Admission::judge(Protocol protocol, const Endpoint& guest,
   return judgement;
 }
 
+// No address is a name's: nothing has been pooled or pinned, so no flow has one.
+bool Admission::is_name_of(const Request& /*request*/, const DnsName& /*name*/) const {
+  return false;
+}
+
 Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
                                    const Endpoint& client) const {
   Judgement judgement;

@@ -20,10 +20,13 @@
 
 namespace cordon {
 
+class DnsName;
+
 /// What stands behind an address that the guest dials.
 enum class Meaning : std::uint8_t {
   kPlain,      // the address itself
   kHostDoor,   // the host's loopback
+  kName,       // an address of the name pool: the name that it was given to
   kOurs,       // gateway or resolver: nothing but echo and DNS is there
   kMulticast,  // nobody
 };
@@ -46,6 +49,11 @@ class Admission {
   /// An outbound flow, judged with the FIB as it is now. `presented` is kPlain or kHostDoor.
   [[nodiscard]] Judgement judge(Protocol protocol, const Endpoint& guest,
                                 const Endpoint& presented) const;
+  /// Whether the first flight of the flow that `request` asks for may call its remote `name` (SNI,
+  /// HTTP Host; letters of any case): the name that the guest dialled or, in pin mode, an allowed
+  /// name that was answered with the dialled address.
+  [[nodiscard]] bool is_name_of(const Request& request, const DnsName& name) const;
+
   /// An inbound flow from `client` through a published port that the host bound as `local`.
   [[nodiscard]] Judgement judge_inbound(Protocol protocol, const Endpoint& guest,
                                         const Endpoint& client) const;

@@ -1,5 +1,6 @@
-// What a translator is told before it starts: the addresses on the guest's link, the policy, where
-// DNS queries go. Values only; the descriptors are handed over in host/worker.h.
+// What a translator is told before it starts: the addresses on the guest's link, the policy, how
+// names are answered, where DNS queries go. Values only; the descriptors are handed over in
+// host/worker.h.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,33 @@ struct LinkFamily {
   IpAddress host_door;  // host.cordon.internal
 };
 
+/// How names are answered and what a flow by name has to show of itself (policy file: [dns],
+/// [tls]).
+struct NameSettings {
+  enum class Mode : std::uint8_t {
+    kByPolicy,  // kMap where the policy enforces names, kOpen where it does not
+    kMap,       // an address of the pool for each name; any protocol is known by its name
+    kPin,       // real addresses, remembered with the names they were answers to
+    kOpen,      // queries are relayed; no name rules
+    kOff,       // nobody answers
+  };
+  Mode mode = Mode::kByPolicy;
+  /// 198.18.0.0/15 is for benchmarks between one's own devices (RFC 2544): nobody's address on any
+  /// network that a guest could mean. The IPv6 prefix is a ULA /64 with a random global ID
+  /// (RFC 4193 section 3.2).
+  Prefix pool_v4 = Prefix(IpAddress::v4({198, 18, 0, 0}), 15);
+  Prefix pool_v6 =
+      Prefix(IpAddress::v6({0xfd, 0x4c, 0x9e, 0x21, 0xab, 0x07, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), 64);
+  /// Distinct names under one wildcard rule's suffix that may be resolved in a minute.
+  std::uint32_t wildcard_names_per_minute = 60;
+  enum class Sni : std::uint8_t { kMatch, kIgnore };
+  Sni sni = Sni::kMatch;
+  enum class Ech : std::uint8_t { kOuter, kDeny, kIgnore };
+  Ech ech = Ech::kOuter;
+  enum class Quic : std::uint8_t { kReject, kByName };
+  Quic quic = Quic::kReject;
+};
+
 struct TranslatorConfig {
   MacAddress guest_mac{0x02, 0x00, 0x00, 0x00, 0x00, 0x02};
   MacAddress gateway_mac{0x02, 0x00, 0x00, 0x00, 0x00, 0x01};
@@ -29,6 +57,7 @@ struct TranslatorConfig {
   IpAddress gateway_link_local;  // fe80::1
   std::uint16_t mtu = 1500;
   Policy policy;
+  NameSettings names;
   std::vector<Endpoint> upstreams;  // DNS servers that the host uses, in order
   bool reports_flows = false;       // flows as well as denials go to the supervisor
 };
