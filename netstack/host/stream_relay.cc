@@ -1,5 +1,6 @@
 #include "netstack/host/stream_relay.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
@@ -19,6 +20,12 @@ constexpr std::size_t kCachedPipes = 16;
 // What one splice may take: more than a pipe holds, so the pipe decides.
 constexpr std::size_t kSpliceSize = std::size_t{1024} * 1024;
 constexpr std::size_t kCopySize = std::size_t{16} * 1024;
+
+// Of a call that returns at once. An interrupted one is as good as one that found nothing.
+IoResult<std::size_t> octets_of(ssize_t result) {
+  if (result >= 0) return static_cast<std::size_t>(result);
+  return std::unexpected(Errno{errno == EINTR ? EAGAIN : errno});
+}
 
 }  // namespace
 
@@ -52,7 +59,10 @@ StreamRelay::StreamRelay() : pipes_(kMaxPipes), buffer_(kCopySize) {
 Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
                            std::size_t budget) {
   Transfer transfer;
+  const std::uint64_t held_before = hold.octets;
+  const auto taken = [&] { return transfer.octets + hold.octets - held_before; };
   const auto stop_with = [&](const Step& step) {
+    transfer.taken = taken();
     if (hold.octets == 0) give_pipe(hold);
     transfer.stop = *step.stop;
     transfer.error = step.error;
@@ -65,14 +75,15 @@ Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold, b
       if (step.stop) return stop_with(step);
       continue;
     }
-    if (transfer.octets >= budget) return stop_with(Step{.stop = Transfer::Stop::kBudget});
+    if (taken() >= budget) return stop_with(Step{.stop = Transfer::Stop::kBudget});
+    const std::size_t most = budget - taken();
     const bool has_pipe = take_pipe(hold);
     if (has_pipe && !is_small) {
-      const Step step = splice_in(from, hold);
+      const Step step = splice_in(from, hold, most);
       if (step.stop) return stop_with(step);
       continue;
     }
-    const Step step = has_pipe ? copy(from, to, hold) : peek(from, to);
+    const Step step = has_pipe ? copy(from, to, hold, most) : peek_and_send(from, to, most);
     transfer.octets += step.octets;
     if (step.stop) return stop_with(step);
     is_small = is_small && transfer.octets < kCopySize;
@@ -88,22 +99,24 @@ StreamRelay::Step StreamRelay::drain_hold(SocketHandle to, PipeHold& hold) {
   return step;
 }
 
-StreamRelay::Step StreamRelay::splice_in(SocketHandle from, PipeHold& hold) {
+StreamRelay::Step StreamRelay::splice_in(SocketHandle from, PipeHold& hold, std::size_t most) {
   const Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
   // syscalls: splice
-  const Step step = Step::source(splice(from.descriptor, nullptr, pipe.write.get(), nullptr,
-                                        kSpliceSize, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+  const Step step =
+      Step::source(splice(from.descriptor, nullptr, pipe.write.get(), nullptr,
+                          std::min(most, kSpliceSize), SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
   hold.octets += static_cast<std::uint32_t>(step.octets);
   return Step{.stop = step.stop, .error = step.error};
 }
 
-StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold& hold) {
+StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold& hold,
+                                    std::size_t most) {
   // syscalls: recvfrom sendto
-  const Step received =
-      Step::source(recv(from.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT));
+  const Step received = Step::source(
+      recv(from.descriptor, buffer_.data(), std::min(most, buffer_.size()), MSG_DONTWAIT));
   if (received.stop) return received;
-  Step sent =
-      Step::sink(send(to.descriptor, buffer_.data(), received.octets, MSG_DONTWAIT | MSG_NOSIGNAL));
+  Step sent = Step::sink(
+      ::send(to.descriptor, buffer_.data(), received.octets, MSG_DONTWAIT | MSG_NOSIGNAL));
   if (sent.stop == Transfer::Stop::kSinkError) return sent;
   if (sent.octets < received.octets) {
     // What the sink did not take waits in the pipe, which is empty and larger than the buffer.
@@ -120,13 +133,13 @@ StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold
   return sent;
 }
 
-StreamRelay::Step StreamRelay::peek(SocketHandle from, SocketHandle to) {
+StreamRelay::Step StreamRelay::peek_and_send(SocketHandle from, SocketHandle to, std::size_t most) {
   // syscalls: recvfrom(MSG_PEEK) sendto recvfrom(MSG_TRUNC)
-  const Step seen =
-      Step::source(recv(from.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT | MSG_PEEK));
+  const Step seen = Step::source(recv(from.descriptor, buffer_.data(),
+                                      std::min(most, buffer_.size()), MSG_DONTWAIT | MSG_PEEK));
   if (seen.stop) return seen;
   const Step sent =
-      Step::sink(send(to.descriptor, buffer_.data(), seen.octets, MSG_DONTWAIT | MSG_NOSIGNAL));
+      Step::sink(::send(to.descriptor, buffer_.data(), seen.octets, MSG_DONTWAIT | MSG_NOSIGNAL));
   if (sent.octets > 0) {
     (void)recv(from.descriptor, buffer_.data(), sent.octets, MSG_DONTWAIT | MSG_TRUNC);
   }
@@ -174,6 +187,22 @@ void StreamRelay::drop_hold(PipeHold& hold) {
   }
   hold.octets = 0;
   give_pipe(hold);
+}
+
+IoResult<std::size_t> StreamRelay::peek(SocketHandle socket, MutableBytes out) {
+  // syscalls: recvfrom(MSG_PEEK)
+  return octets_of(recv(socket.descriptor, out.data(), out.size(), MSG_DONTWAIT | MSG_PEEK));
+}
+
+IoResult<std::size_t> StreamRelay::receive(SocketHandle socket, MutableBytes out) {
+  // syscalls: recvfrom
+  return octets_of(recv(socket.descriptor, out.data(), out.size(), MSG_DONTWAIT));
+}
+
+IoResult<std::size_t> StreamRelay::send(SocketHandle socket, Bytes octets) {
+  // syscalls: sendto
+  return octets_of(
+      ::send(socket.descriptor, octets.data(), octets.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 void StreamRelay::shutdown_write(SocketHandle socket) {

@@ -21,6 +21,9 @@ class StreamRelay final : public Streams {
 
   Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
                 std::size_t budget) override;
+  IoResult<std::size_t> peek(SocketHandle socket, MutableBytes out) override;
+  IoResult<std::size_t> receive(SocketHandle socket, MutableBytes out) override;
+  IoResult<std::size_t> send(SocketHandle socket, Bytes octets) override;
   void shutdown_write(SocketHandle socket) override;
   void close(SocketHandle socket) override;
   void reset(SocketHandle socket) override;
@@ -37,9 +40,9 @@ class StreamRelay final : public Streams {
   bool take_pipe(PipeHold& hold);
   void give_pipe(PipeHold& hold);
   Step drain_hold(SocketHandle to, PipeHold& hold);
-  Step splice_in(SocketHandle from, PipeHold& hold);
-  Step copy(SocketHandle from, SocketHandle to, PipeHold& hold);
-  Step peek(SocketHandle from, SocketHandle to);
+  Step splice_in(SocketHandle from, PipeHold& hold, std::size_t most);
+  Step copy(SocketHandle from, SocketHandle to, PipeHold& hold, std::size_t most);
+  Step peek_and_send(SocketHandle from, SocketHandle to, std::size_t most);
 
   std::vector<Pipe> pipes_;
   std::vector<std::int32_t> free_;    // open and empty

@@ -51,22 +51,32 @@ struct Transfer {
   enum class Stop : std::uint8_t {
     kSourceEmpty,  // the source has nothing; its next event goes on
     kSinkFull,     // the sink takes nothing; its next event goes on
-    kBudget,       // more to do: call again soon
+    kBudget,       // all that was asked for was taken and is with the sink; there may be more
     kEnd,          // the source's FIN was reached and all before it is with the sink
     kSourceError,  // the source is broken (`error`)
     kSinkError,    // the sink is broken (`error`)
   };
   Stop stop = Stop::kSourceEmpty;
-  std::uint64_t octets = 0;
+  std::uint64_t octets = 0;  // that the sink took
+  std::uint64_t taken = 0;   // that left the source; what is more than `octets` is in the hold
   int error = 0;
 };
 
 class Streams {
  public:
   virtual ~Streams() = default;
-  /// Moves up to about `budget` octets. `is_small`: the stream is young, copying beats splicing.
+  /// Empties the hold, then takes at most `budget` octets from the source; not one more, so that a
+  /// limit or the end of a message can be told by it. `is_small`: the stream is young, copying
+  /// beats splicing.
   virtual Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
                         std::size_t budget) = 0;
+  /// Copies what waits at the front of a stream and leaves it there. 0: the peer's FIN is next.
+  /// EAGAIN: nothing waits.
+  virtual IoResult<std::size_t> peek(SocketHandle socket, MutableBytes out) = 0;
+  /// The same, and takes it.
+  virtual IoResult<std::size_t> receive(SocketHandle socket, MutableBytes out) = 0;
+  /// Sends as much as there is room for. EAGAIN: none.
+  virtual IoResult<std::size_t> send(SocketHandle socket, Bytes octets) = 0;
   /// FIN to the sink.
   virtual void shutdown_write(SocketHandle socket) = 0;
   /// Both halves are done: the kernel finishes what is under way.

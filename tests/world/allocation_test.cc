@@ -104,7 +104,18 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
 
   Transfer move(SocketHandle /*from*/, SocketHandle /*to*/, PipeHold& /*hold*/, bool /*is_small*/,
                 std::size_t /*budget*/) override {
-    return Transfer{.stop = next_stop, .octets = 100};
+    return Transfer{.stop = next_stop, .octets = 100, .taken = 100};
+  }
+  IoResult<std::size_t> peek(SocketHandle /*socket*/, MutableBytes out) override {
+    const std::size_t seen = std::min(out.size(), first_flight.size());
+    std::copy_n(first_flight.begin(), seen, out.begin());
+    return seen;
+  }
+  IoResult<std::size_t> receive(SocketHandle /*socket*/, MutableBytes /*out*/) override {
+    return std::unexpected(Errno{EAGAIN});
+  }
+  IoResult<std::size_t> send(SocketHandle /*socket*/, Bytes octets) override {
+    return octets.size();
   }
   void shutdown_write(SocketHandle /*socket*/) override {}
   void reset(SocketHandle /*socket*/) override { --open_count; }
@@ -116,6 +127,7 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
   bool has_client = false;
   Transfer::Stop next_stop = Transfer::Stop::kSourceEmpty;
   int open_count = 0;
+  std::string_view first_flight;
   std::array<std::uint8_t, 2048> message{};
   std::size_t size = 0;
 

@@ -6,6 +6,17 @@
 #include <gtest/gtest.h>
 
 namespace cordon::world {
+namespace {
+
+// Takes up to `octets` characters off the front.
+std::string cut(std::string& text, std::uint64_t octets) {
+  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(octets, text.size()));
+  std::string front = text.substr(0, size);
+  text.erase(0, size);
+  return front;
+}
+
+}  // namespace
 
 int Script::next(Call call) {
   std::deque<int>& planned = planned_[call];
@@ -191,11 +202,12 @@ Transfer FakeStreams::move(SocketHandle from, SocketHandle to, PipeHold& hold, b
   Transfer transfer;
   // Octets in the pipe first; a full sink leaves what was read there, as splice(2) does.
   const auto pour = [&](std::uint64_t octets) {
-    const std::uint64_t taken = std::min(octets, sink.room);
-    sink.written += taken;
-    sink.room -= taken;
-    transfer.octets += taken;
-    return octets - taken;
+    const std::uint64_t poured = std::min(octets, sink.room);
+    sink.written += poured;
+    sink.room -= poured;
+    sink.heard += cut(source.piped, poured);
+    transfer.octets += poured;
+    return octets - poured;
   };
   const auto stop = [&](Transfer::Stop how, int error = 0) {
     transfer.stop = how;
@@ -210,16 +222,53 @@ Transfer FakeStreams::move(SocketHandle from, SocketHandle to, PipeHold& hold, b
       hold.octets = static_cast<std::uint32_t>(pour(hold.octets));
       if (hold.octets > 0) return stop(Transfer::Stop::kSinkFull);
     }
-    if (transfer.octets >= budget) return stop(Transfer::Stop::kBudget);
+    if (transfer.taken >= budget) return stop(Transfer::Stop::kBudget);
     if (source.unread == 0) break;
-    const std::uint64_t taken = std::min(source.unread, kPipe);
+    const std::uint64_t taken = std::min({source.unread, kPipe, budget - transfer.taken});
     source.unread -= taken;
+    source.piped = cut(source.text, taken);
+    transfer.taken += taken;
     if (hold.slot < 0) ++holds;
     hold.slot = 1;
     hold.octets = static_cast<std::uint32_t>(taken);
   }
   if (source.error != 0) return stop(Transfer::Stop::kSourceError, source.error);
   return stop(source.has_fin_come ? Transfer::Stop::kEnd : Transfer::Stop::kSourceEmpty);
+}
+
+IoResult<std::size_t> FakeStreams::peek(SocketHandle handle, MutableBytes out) {
+  ++peeks;
+  const FakeSocket& socket = sockets_.at(handle, "peek");
+  if (socket.unread > 0) {
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(socket.unread, out.size()));
+    std::ranges::fill(out.first(size), std::uint8_t{0});
+    std::copy_n(socket.text.begin(), std::min(size, socket.text.size()), out.begin());
+    return size;
+  }
+  if (socket.error != 0) return std::unexpected(Errno{socket.error});
+  if (!socket.has_fin_come) return std::unexpected(Errno{EAGAIN});
+  return 0;
+}
+
+IoResult<std::size_t> FakeStreams::receive(SocketHandle handle, MutableBytes out) {
+  const IoResult<std::size_t> size = peek(handle, out);
+  if (!size) return size;
+  FakeSocket& socket = sockets_.at(handle, "receive");
+  socket.unread -= *size;
+  (void)cut(socket.text, *size);
+  return size;
+}
+
+IoResult<std::size_t> FakeStreams::send(SocketHandle handle, Bytes octets) {
+  FakeSocket& socket = sockets_.at(handle, "send");
+  EXPECT_FALSE(socket.has_fin_gone) << "octets behind a FIN";
+  if (socket.error != 0) return std::unexpected(Errno{socket.error});
+  if (socket.room == 0) return std::unexpected(Errno{EAGAIN});
+  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(socket.room, octets.size()));
+  socket.room -= size;
+  socket.written += size;
+  socket.heard.append(octets.begin(), octets.begin() + static_cast<std::ptrdiff_t>(size));
+  return size;
 }
 
 void FakeStreams::shutdown_write(SocketHandle handle) {

@@ -80,6 +80,10 @@ struct FakeSocket {
   std::optional<Endpoint> local;
   // A stream: what came from the peer and was not read, and what the peer was sent.
   std::uint64_t unread = 0;
+  // The octets at the front of `unread` that the test cares for; those behind are any.
+  std::string text;
+  std::string piped;  // of the text, what was read and waits in a pipe
+  std::string heard;  // of the text, what the peer was sent
   bool has_fin_come = false;
   int error = 0;  // the peer's reset, or another end of the connection
   std::uint64_t written = 0;
@@ -176,6 +180,9 @@ class FakeStreams final : public Streams {
 
   Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
                 std::size_t budget) override;
+  IoResult<std::size_t> peek(SocketHandle socket, MutableBytes out) override;
+  IoResult<std::size_t> receive(SocketHandle socket, MutableBytes out) override;
+  IoResult<std::size_t> send(SocketHandle socket, Bytes octets) override;
   void shutdown_write(SocketHandle socket) override;
   void close(SocketHandle socket) override { sockets_.end(socket, End::kClosed); }
   void reset(SocketHandle socket) override { sockets_.end(socket, End::kReset); }
@@ -183,6 +190,7 @@ class FakeStreams final : public Streams {
 
   std::size_t holds = 0;  // pipes that flows hold
   std::size_t moves = 0;
+  std::size_t peeks = 0;
 
  private:
   Sockets& sockets_;

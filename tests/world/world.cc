@@ -130,6 +130,13 @@ void World::arrives(SocketHandle socket, std::uint64_t octets) {
   is_ready(socket, Readiness{.is_readable = true});
 }
 
+void World::says(SocketHandle socket, std::string_view text) {
+  FakeSocket& speaker = sockets.at(socket, "words");
+  EXPECT_EQ(speaker.unread, speaker.text.size()) << "words behind octets that are any";
+  speaker.text += text;
+  arrives(socket, text.size());
+}
+
 void World::fin_arrives(SocketHandle socket) {
   sockets.at(socket, "FIN").has_fin_come = true;
   is_ready(socket, Readiness{.is_readable = true});

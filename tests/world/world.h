@@ -70,6 +70,8 @@ class World {
 
   // Streams.
   void arrives(SocketHandle socket, std::uint64_t octets);  // from the socket's peer
+  /// The same with octets that matter.
+  void says(SocketHandle socket, std::string_view text);
   void fin_arrives(SocketHandle socket);
   void reset_arrives(SocketHandle socket, int error = ECONNRESET);
   void has_room(SocketHandle socket, std::uint64_t octets);  // more can be written
