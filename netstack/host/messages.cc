@@ -26,8 +26,8 @@ bool is_known(MessageKind kind) {
   return false;
 }
 
-constexpr Action kLastAction = Action::kDeny;
-constexpr Reason kLastReason = Reason::kScope;
+constexpr Action kLastAction = Action::kAsk;
+constexpr Reason kLastReason = Reason::kLimit;
 
 template <class Enum>
 bool fits(std::uint8_t value, Enum last) {

@@ -17,7 +17,7 @@
 
 #include "netstack/address/ip_address.h"
 #include "netstack/base/bytes.h"
-#include "netstack/names/dns_name.h"
+#include "netstack/wire/dns_name.h"
 
 namespace cordon {
 

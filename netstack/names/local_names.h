@@ -20,7 +20,7 @@
 #include "netstack/address/ip_address.h"
 #include "netstack/flow/translator_config.h"
 #include "netstack/names/dns_message.h"
-#include "netstack/names/dns_name.h"
+#include "netstack/wire/dns_name.h"
 
 namespace cordon {
 

@@ -11,7 +11,8 @@
 namespace cordon {
 namespace {
 
-constexpr std::size_t kLongestText = 256;
+// A name of 253 characters with protocol and ports fits.
+constexpr std::size_t kLongestText = 300;
 
 // A piece of the text and where it stands in it.
 struct Piece {
@@ -49,8 +50,27 @@ bool consists_of(std::string_view text, std::string_view characters) {
   return text.find_first_not_of(characters) == std::string_view::npos;
 }
 
+// Services that people write where a number belongs.
+std::optional<std::uint16_t> port_of_service(std::string_view service) {
+  struct Service {
+    std::string_view name;
+    std::uint16_t port;
+  };
+  constexpr Service kServices[] = {
+      {"http", 80},    {"https", 443},       {"ssh", 22},    {"domain", 53}, {"dns", 53},
+      {"ntp", 123},    {"smtp", 25},         {"imaps", 993}, {"ldap", 389},  {"ldaps", 636},
+      {"mysql", 3306}, {"postgresql", 5432}, {"redis", 6379}};
+  for (const Service& candidate : kServices) {
+    if (candidate.name == service) return candidate.port;
+  }
+  return std::nullopt;
+}
+
 Result<std::uint16_t> parse_port(const Piece& piece) {
   if (piece.text.empty()) return refuse(piece, "a port is missing; leave the colon out for all");
+  if (const std::optional<std::uint16_t> port = port_of_service(piece.text)) {
+    return refuse(piece, fmt::format("a port is a number: write {} for {}", *port, piece.text));
+  }
   if (!consists_of(piece.text, "0123456789")) {
     return refuse(piece, fmt::format("{} is not a port: a port is a number from 1 to 65535",
                                      quoted(piece.text)));
@@ -83,13 +103,23 @@ Result<PortRange> parse_ports(const Piece& piece) {
   return PortRange{.first = first, .last = last};
 }
 
-// Whether somebody meant a name: letters that no address has, or words with dots between them.
-bool looks_like_a_name(std::string_view text) {
-  if (text.find(':') != std::string_view::npos) return text.find("//") != std::string_view::npos;
-  for (const char character : text) {
-    if (is_letter(character) || character == '_' || character == '*') return true;
+bool is_protocol(std::string_view word) { return word == "tcp" || word == "udp" || word == "icmp"; }
+
+// Whether `head`, which ends where the first colon or slash of `text` stands, is meant as a name:
+// has something that no address has. "dead:443" is one too, "dead::443" is not.
+bool is_name(std::string_view head, std::string_view text) {
+  if (head.empty()) return false;
+  const bool has_several_colons = text.find(':') != text.rfind(':');
+  bool has_letter = false;
+  bool has_other_than_hex = head.front() == '.';
+  for (const char character : head) {
+    const bool is_hex = is_digit(character) || (character >= 'a' && character <= 'f') ||
+                        (character >= 'A' && character <= 'F');
+    has_letter = has_letter || is_letter(character);
+    has_other_than_hex = has_other_than_hex || (!is_hex && is_letter(character)) ||
+                         character == '_' || character == '*';
   }
-  return !text.empty() && (text.front() == '.' || text.find('-') != std::string_view::npos);
+  return has_other_than_hex || (has_letter && !has_several_colons);
 }
 
 std::string why_no_v6(std::string_view address) {
@@ -110,15 +140,9 @@ std::string why_no_v6(std::string_view address) {
 
 std::string why_no_address(std::string_view address) {
   if (address.empty()) return "an address is missing";
-  if (address.find(':') != std::string_view::npos && !looks_like_a_name(address)) {
-    return why_no_v6(address);
-  }
+  if (address.find(':') != std::string_view::npos) return why_no_v6(address);
   if (consists_of(address, "0123456789.-") && address.find('-') != std::string_view::npos) {
     return "a range of addresses is written as prefixes, as in 10.1.2.0/24";
-  }
-  if (looks_like_a_name(address)) {
-    return fmt::format("{} is a name; names are not supported yet: write the address",
-                       quoted(address));
   }
   return fmt::format(
       "{} is not an IPv4 address: write four numbers from 0 to 255 without leading "
@@ -150,6 +174,29 @@ Result<Prefix> parse_prefix(const Piece& piece) {
   return prefix;
 }
 
+// A URL, or an address of mail or git: what of it a rule would have.
+std::optional<std::string> destination_in(std::string_view text) {
+  const std::size_t scheme = text.find("://");
+  if (scheme != std::string_view::npos) {
+    std::string_view place = text.substr(scheme + 3);
+    place = place.substr(0, place.find_first_of("/?#"));
+    const std::size_t user = place.rfind('@');
+    if (user != std::string_view::npos) place.remove_prefix(user + 1);
+    const bool has_port = place.find(':') != std::string_view::npos;
+    const std::string_view head = text.substr(0, scheme);
+    const std::string_view port = has_port          ? ""
+                                  : head == "http"  ? ":80"
+                                  : head == "https" ? ":443"
+                                  : head == "ssh"   ? ":22"
+                                                    : "";
+    return fmt::format("{}{}", place, port);
+  }
+  const std::size_t user = text.find('@');
+  if (user == std::string_view::npos || user == 0) return std::nullopt;
+  const std::string_view place = text.substr(user + 1);
+  return fmt::format("{}:22", place.substr(0, place.find_first_of(":/")));
+}
+
 // Cuts ":PORT" off, if there is one, and reads it.
 Result<std::optional<PortRange>> take_ports(const Piece& piece, std::size_t colon) {
   if (colon == std::string_view::npos) return std::optional<PortRange>();
@@ -159,7 +206,7 @@ Result<std::optional<PortRange>> take_ports(const Piece& piece, std::size_t colo
 
 void set_ports(Destination& destination, const std::optional<PortRange>& ports) {
   if (!ports) return;
-  destination.ports = *ports;
+  destination.ports = PortSet(*ports);
   if (!destination.protocol) destination.protocol = Protocol::kTcp;
 }
 
@@ -205,8 +252,10 @@ Result<Destination> parse_bracketed(const Piece& piece, Destination destination)
   if (!rest.text.empty() && rest.text[0] != ':') {
     return refuse(rest, "behind the bracket only \":\" and a port may stand");
   }
+  if (!inside.text.empty() && inside.text.find(':') == std::string_view::npos) {
+    return refuse(inside, "only IPv6 addresses stand in brackets");
+  }
   CORDON_TRY(const Prefix prefix, parse_prefix(inside));
-  if (prefix.address().is_v4()) return refuse(inside, "only IPv6 addresses stand in brackets");
   CORDON_TRY(const std::optional<PortRange> ports,
              take_ports(rest, rest.text.empty() ? std::string_view::npos : 0));
   destination.prefix = prefix;
@@ -214,13 +263,55 @@ Result<Destination> parse_bracketed(const Piece& piece, Destination destination)
   return destination;
 }
 
+// `colon` is where the port starts, if one stands there.
+Result<Destination> parse_name_destination(const Piece& piece, std::size_t colon,
+                                           Destination destination) {
+  const Piece head = piece.first(colon);
+  if (head.text == "*") {
+    return refuse(head, fmt::format("\"*\" is no destination: write @public{} for the public "
+                                    "internet, or name the classes",
+                                    piece.text.substr(1)));
+  }
+  if (head.text.find(',') != std::string_view::npos) {
+    return refuse(head, "one destination a rule: write a rule for each");
+  }
+  const std::size_t slash = head.text.find('/');
+  if (slash != std::string_view::npos && is_protocol(head.text.substr(0, slash))) {
+    return refuse(head, "one protocol a rule: write a rule for each");
+  }
+  if (slash != std::string_view::npos) {
+    return refuse(head.from(slash),
+                  fmt::format("a name has neither path nor prefix length: write {}",
+                              head.text.substr(0, slash)));
+  }
+  const auto pattern = parse_name_pattern(head.text);
+  if (!pattern) return refuse(head.from(pattern.error().offset), pattern.error().why);
+  CORDON_TRY(const std::optional<PortRange> ports, take_ports(piece, colon));
+  destination.kind = Destination::Kind::kName;
+  destination.pattern = *pattern;
+  if (ports) {
+    set_ports(destination, ports);
+  } else if (destination.protocol == Protocol::kUdp) {
+    return refuse(piece, fmt::format("udp to a name needs a port, as in udp/{}:123", head.text));
+  } else if (destination.protocol != Protocol::kIcmp) {
+    destination.ports = PortSet::web();
+  }
+  return destination;
+}
+
 Result<Destination> parse_address_destination(const Piece& piece, Destination destination) {
   if (piece.text.starts_with('[')) return parse_bracketed(piece, destination);
+  if (const std::optional<std::string> meant = destination_in(piece.text)) {
+    return refuse(piece, fmt::format("a rule names the host and port alone: write {}", *meant));
+  }
+  if (is_name(piece.text.substr(0, piece.text.find_first_of(":/")), piece.text)) {
+    return parse_name_destination(piece, piece.text.find(':'), destination);
+  }
   const std::size_t colon = piece.text.find(':');
   const bool has_one_colon = colon != std::string_view::npos && colon == piece.text.rfind(':');
   const bool is_v6 = colon != std::string_view::npos && !has_one_colon;
   const bool is_v6_with_port = is_v6 && piece.text.find('/') < piece.text.rfind(':');
-  if (is_v6_with_port && !looks_like_a_name(piece.text)) {
+  if (is_v6_with_port) {
     const std::size_t last = piece.text.rfind(':');
     return refuse(piece, fmt::format("an IPv6 prefix with a port is written in brackets: [{}]:{}",
                                      piece.text.substr(0, last), piece.text.substr(last + 1)));
@@ -254,19 +345,19 @@ Result<Destination> parse_pieces(const Piece& whole) {
     return refuse(whole, "it is empty: write an address, a prefix or a class");
   for (std::size_t i = 0; i < whole.text.size(); ++i) {
     const auto octet = static_cast<std::uint8_t>(whole.text[i]);
-    if (octet <= 0x20 || octet >= 0x7f) {
-      return refuse(whole.from(i), "blanks, control and non-ASCII characters have no place here");
+    if (octet >= 0x80) {
+      return refuse(whole.from(i),
+                    "non-ASCII characters have no place here: an international name "
+                    "is written in its xn-- form (RFC 5890)");
+    }
+    if (octet <= 0x20 || octet == 0x7f) {
+      return refuse(whole.from(i), "blanks and control characters have no place here");
     }
   }
   if (whole.text.size() > kLongestText) return refuse(whole.from(kLongestText), "this is too long");
   Destination destination;
   CORDON_TRY(const Piece place, take_protocol(whole, destination.protocol));
   if (place.text.empty()) return refuse(place, "an address or a class is missing");
-  if (place.text == "*") {
-    return refuse(place,
-                  "\"*\" is no destination: write @public for the public internet, or name "
-                  "the classes");
-  }
   const bool is_door = place.text == "host" || place.text.starts_with("host:");
   Result<Destination> result = plain_error("");
   if (place.text[0] == '@') {
@@ -291,7 +382,8 @@ Result<Destination> parse_destination(std::string_view text) {
 }
 
 std::string format_destination(const Destination& destination) {
-  const bool has_ports = !destination.ports.is_all();
+  const bool is_name = destination.kind == Destination::Kind::kName;
+  const bool has_ports = !destination.ports.is_all() && !(is_name && destination.ports.is_web());
   std::string text;
   // A port without a protocol means tcp when it is read back.
   if (destination.protocol && !(has_ports && destination.protocol == Protocol::kTcp)) {
@@ -312,12 +404,14 @@ std::string format_destination(const Destination& destination) {
     case Destination::Kind::kHostDoor:
       text += "host";
       break;
+    case Destination::Kind::kName:
+      text += destination.pattern.to_string();
+      break;
   }
   if (!has_ports) return text;
-  if (destination.ports.first == destination.ports.last) {
-    return text + fmt::format(":{}", destination.ports.first);
-  }
-  return text + fmt::format(":{}-{}", destination.ports.first, destination.ports.last);
+  const PortRange& ports = destination.ports.ranges().front();
+  if (ports.first == ports.last) return text + fmt::format(":{}", ports.first);
+  return text + fmt::format(":{}-{}", ports.first, ports.last);
 }
 
 }  // namespace cordon

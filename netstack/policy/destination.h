@@ -10,8 +10,14 @@
 //   host:5432                                             the host door: that port of the host's
 //   loopback
 //
-// Names are not understood here; a string that looks like one is refused with words that say so.
-// Anything malformed is refused: a rule never means more than it says.
+//   pypi.org   tcp/pypi.org                               a name; no port means tcp 80 and 443 in
+//                                                         an allow rule, everything in others
+//   *.pypi.org   .pypi.org                                its subdomains; itself and its subdomains
+//   github.com:22   udp/ntp.example:123   icmp/gw.example a name with a port (tcp), other protocols
+//
+// Only address rules match what a guest dials by address; only name rules match by name, whatever
+// the address. Anything malformed is refused, with the text that was probably meant: a rule never
+// means more than it says.
 #pragma once
 
 #include <cstdint>
@@ -22,26 +28,20 @@
 #include "netstack/address/classes.h"
 #include "netstack/address/ip_address.h"
 #include "netstack/base/result.h"
+#include "netstack/policy/name_pattern.h"
+#include "netstack/policy/port_set.h"
 #include "netstack/policy/request.h"
 
 namespace cordon {
 
-/// Inclusive; {0, 65535} is every port. first <= last by construction.
-struct PortRange {
-  std::uint16_t first = 0;
-  std::uint16_t last = 65535;
-  [[nodiscard]] bool contains(std::uint16_t port) const { return first <= port && port <= last; }
-  [[nodiscard]] bool is_all() const { return first == 0 && last == 65535; }
-  friend bool operator==(const PortRange&, const PortRange&) = default;
-};
-
 struct Destination {
-  enum class Kind : std::uint8_t { kPrefix, kClass, kHostDoor };
+  enum class Kind : std::uint8_t { kPrefix, kClass, kHostDoor, kName };
   Kind kind = Kind::kPrefix;
   std::optional<Protocol> protocol;                    // nullopt: every protocol
   Prefix prefix;                                       // kPrefix
   AddressClass address_class = AddressClass::kPublic;  // kClass
-  PortRange ports;
+  NamePattern pattern;                                 // kName
+  PortSet ports;  // of a name, PortSet::web() where none was given (reach_of() says what it means)
 
   friend bool operator==(const Destination&, const Destination&) = default;
 };

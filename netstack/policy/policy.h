@@ -1,10 +1,10 @@
 // The outbound policy: rules, and the one evaluator that enforcement, `explain` and tests share.
 //
-// Precedence: floor > deny > allow > default. The order in which rules were given never matters,
-// and a more specific allow never beats a deny. Every class but public is a floor class: neither
-// the default nor an `@public` rule grants it; only a rule that names the class, the address (or a
-// prefix that holds it), or the host door. The floor has one exception that nothing opens:
-// 0.0.0.0/8, :: and the host's own addresses are granted by no CIDR rule, only by `@self`.
+// Precedence: floor > deny > ask > allow > default. The order in which rules were given never
+// matters, and a more specific allow never beats a deny. Every class but public is a floor class:
+// neither the default nor an `@public` rule grants it; only a rule that names the class, the
+// address (or a prefix that holds it), or the host door. The floor has one exception that nothing
+// opens: 0.0.0.0/8, :: and the host's own addresses are granted by no CIDR rule, only by `@self`.
 //
 // Beyond the floor, three things are narrower than a prefix that holds them: the metadata addresses
 // are granted by `@metadata` or a rule for the one address, multicast by `@multicast` alone, and
@@ -13,6 +13,12 @@
 // An address that carries an IPv4 address in it (address/classes.h) is denied by a rule that denies
 // either; it is allowed only by a rule for itself. Inbound flows pass unless a deny rule without a
 // port holds the client: who may connect at all is decided by where the published port is bound.
+//
+// Names: where a flow's name is known, name rules count beside those for the address that it led
+// to. Either may deny. A name rule grants public addresses, and lan and vpn ones where the rule
+// says so (Rule::may_be_private); what else a name leads to is the floor's (Reason::kRebind).
+// Before the address is known, judge_name() and judge_unresolved() say whether any could pass, so
+// that a name that cannot is never looked up.
 //
 // A Policy is an immutable snapshot. evaluate() is pure, allocates nothing, and gives the same
 // answer for the same request.
@@ -28,34 +34,48 @@
 #include "netstack/base/result.h"
 #include "netstack/policy/destination.h"
 #include "netstack/policy/request.h"
+#include "netstack/policy/rule.h"
 #include "netstack/policy/rule_index.h"
 
 namespace cordon {
 
-enum class Action : std::uint8_t { kAllow, kDeny };
-enum class DefaultAction : std::uint8_t { kDeny, kAllowPublic };
-
-struct Rule {
-  Destination to;
-  Action action = Action::kAllow;
-  std::string text;    // as the user wrote it
-  std::string origin;  // where it stands: "--allow", "policy.toml:12"
-};
-
 /// What decided, in the words that a denial and `explain` show.
 enum class Reason : std::uint8_t {
-  kRule,     // the rule at Verdict::rule
-  kFloor,    // a floor class that no rule names
-  kDefault,  // no rule matched
-  kScope,    // the address scopes of the two sides do not fit (RFC 4007)
+  kRule,         // the rule at Verdict::rule
+  kFloor,        // a floor class that no rule names
+  kDefault,      // no rule matched
+  kScope,        // the address scopes of the two sides do not fit (RFC 4007)
+  kRebind,       // a name led to an address of a floor class that nothing opens
+  kNoName,       // an address that no allowed name stands behind
+  kFirstFlight,  // the guest's first octets named something else
+  kLimit,        // a budget, a rate, a number of flows or a time is used up
 };
 [[nodiscard]] std::string_view reason_name(Reason reason);
 
 struct Verdict {
   Action action = Action::kDeny;
   Reason reason = Reason::kDefault;
-  std::optional<std::uint32_t>
-      rule;  // kRule: the first that decided, an index into Policy::rules()
+  /// kRule, and what follows from a rule's limits: the first that decided, an index into
+  /// Policy::rules().
+  std::optional<std::uint32_t> rule;
+
+  friend bool operator==(const Verdict&, const Verdict&) = default;
+};
+
+/// One step of the way to a verdict.
+struct Step {
+  enum class Stage : std::uint8_t { kName, kClass, kFloor, kDeny, kAsk, kAllow, kDefault, kMode };
+  Stage stage = Stage::kDefault;
+  std::optional<std::uint32_t> rule;  // an index into Policy::rules()
+  std::string words;                  // without the rule's text and origin
+  bool is_decisive = false;           // the verdict is this step's
+};
+/// "name", "class", "floor", ...
+[[nodiscard]] std::string_view stage_name(Step::Stage stage);
+
+struct Explanation {
+  Verdict verdict;
+  std::vector<Step> steps;  // in the order of precedence, up to the one that decides
 };
 
 class Policy;
@@ -75,12 +95,6 @@ class AllowedDestination {
   Request request_;
 };
 
-struct PolicyInput {
-  DefaultAction default_action = DefaultAction::kAllowPublic;
-  std::vector<Rule> rules;
-  std::vector<ClassOverride> overrides;
-};
-
 class Policy {
  public:
   /// Everything denied.
@@ -91,26 +105,74 @@ class Policy {
   [[nodiscard]] Verdict evaluate(const Request& request) const;
 
   /// evaluate(), and the witness that lets the destination be dialled where the answer is yes.
+  /// Under PolicyMode::kReport there is a witness for what is denied or asked too, but for
+  /// 0.0.0.0/8, :: and multicast; the verdict still says the truth, and the caller reports it.
   [[nodiscard]] std::optional<AllowedDestination> allow(const Request& request,
                                                         Verdict& verdict) const;
+  /// The same after somebody who was asked has said yes: what is asked has a witness too, what is
+  /// denied has none.
+  [[nodiscard]] std::optional<AllowedDestination> allow_answered(const Request& request,
+                                                                 Verdict& verdict) const;
+
+  /// Whether `name` may be looked up: kDeny where no flow to it could pass. An address rule alone
+  /// makes no name possible, a rule for @public, @lan or @vpn every one. kAsk: only an answer could
+  /// let a flow pass.
+  [[nodiscard]] Verdict judge_name(const DnsName& name) const;
+  /// A flow by name (Request::name) whose address is not known yet; `dialled` counts for its port
+  /// only. kDeny where no address could make it pass, kAsk where only an answer could.
+  [[nodiscard]] Verdict judge_unresolved(const Request& request) const;
+  /// Whether flows are to be known by name: there is a name rule, or what the default refuses is
+  /// asked or reported.
+  [[nodiscard]] bool names_are_enforced() const;
+  /// Whether a name that may be looked up may be for this type of record: A and AAAA, and what the
+  /// rules for the name list.
+  [[nodiscard]] bool is_dns_type_allowed(const DnsName& name, std::uint16_t type) const;
 
   /// The witness for a resolver of the host itself (names/ only): upstreams come from the host's
   /// resolv.conf or --dns, never from the guest, and are exempt from the floor.
   [[nodiscard]] static AllowedDestination upstream(const Endpoint& endpoint, Protocol protocol);
 
-  /// Whether a name can lead anywhere: the default allows public, or a rule names a class. Where
-  /// not, the resolver answers NXDOMAIN and asks nobody.
+  /// Whether any name can lead anywhere: the default lets public addresses be dialled, or a rule is
+  /// for names or a class. Where not, the resolver answers NXDOMAIN and asks nobody.
   [[nodiscard]] bool may_resolve_names() const;
+
+  /// evaluate(), and how it came to be.
+  [[nodiscard]] Explanation explain(const Request& request) const;
+  /// judge_unresolved(), and how it came to be.
+  [[nodiscard]] Explanation explain_unresolved(const Request& request) const;
 
   [[nodiscard]] std::span<const Rule> rules() const { return input_.rules; }
   [[nodiscard]] std::span<const ClassOverride> overrides() const { return input_.overrides; }
   [[nodiscard]] DefaultAction default_action() const { return input_.default_action; }
+  [[nodiscard]] PolicyMode mode() const { return input_.mode; }
+  [[nodiscard]] const PolicyInput& input() const { return input_; }
+  /// The rule that decided, or nullptr. Lives as long as the policy.
+  [[nodiscard]] const Rule* rule_of(const Verdict& verdict) const;
 
-  /// The option that would allow `request`, for the remedy of a denial: "--allow 198.51.100.7:443",
-  /// "--allow @lan" and the like; empty where nothing would.
+  /// The option that would allow `request`, for the remedy of a denial: "--allow evil.example",
+  /// "--allow 198.51.100.7:443", "--allow @lan" and the like; empty where nothing would. A request
+  /// by name with port 0 is about the name as such.
   [[nodiscard]] std::string remedy(const Request& request, const Verdict& verdict) const;
 
  private:
+  // What the rules say about one request: everything that a verdict is made of.
+  struct Findings {
+    bool is_inbound = false;
+    bool is_floor = false;
+    bool is_by_name = false;
+    Match allowed = std::nullopt;       // opens the floor too
+    Match may_be_asked = std::nullopt;  // opens the floor for a question
+    Match denied = std::nullopt;
+    Match asked = std::nullopt;
+  };
+  [[nodiscard]] Findings look_up(const Request& request) const;
+  [[nodiscard]] Findings suppose(const Request& request, AddressClass address_class,
+                                 bool is_resolvable) const;
+  [[nodiscard]] Verdict conclude(const Findings& findings) const;
+  [[nodiscard]] Verdict judge_possible(const Request& request, bool is_resolvable) const;
+  void tell(const Findings& findings, Explanation& out) const;
+  [[nodiscard]] bool is_reported_only(const Request& request) const;
+
   PolicyInput input_;
   RuleIndex index_;
 };

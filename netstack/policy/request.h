@@ -6,6 +6,7 @@
 
 #include "netstack/address/classes.h"
 #include "netstack/address/ip_address.h"
+#include "netstack/wire/dns_name.h"
 
 namespace cordon {
 
@@ -22,6 +23,9 @@ struct Request {
   Endpoint dialled;  // what the host would dial, or the remote client of an inbound flow
   AddressClass address_class = AddressClass::kReserved;  // of `dialled`
   bool is_host_door = false;  // the guest dialled the host door's address
+  /// The name that the guest dialled, where it is known: by an address that stands for one. Whose
+  /// it is outlives every flow.
+  const DnsName* name = nullptr;
 };
 
 }  // namespace cordon

@@ -4,7 +4,7 @@
 #include <queue>
 #include <tuple>
 
-#include "netstack/policy/policy.h"
+#include "netstack/policy/rule.h"
 
 namespace cordon {
 namespace {
@@ -52,24 +52,45 @@ std::optional<RuleIndex::Key> RuleIndex::key_behind(const Key& key, unsigned len
 }
 
 std::uint32_t RuleIndex::lane_key(Purpose purpose, Protocol protocol, std::uint16_t port) {
-  constexpr auto kLanes = static_cast<std::uint32_t>(kProtocols.size());
+  static_assert(kProtocols.size() == kProtocolCount);
   const std::uint32_t lane =
-      static_cast<std::uint32_t>(purpose) * kLanes + static_cast<std::uint32_t>(protocol);
+      static_cast<std::uint32_t>(purpose) * kProtocolCount + static_cast<std::uint32_t>(protocol);
   return (lane << 16) | port;
 }
 
-void RuleIndex::add_intervals(const Rule& rule, std::uint32_t index, std::vector<Interval>& out) {
-  const Purpose purpose = rule.action == Action::kAllow ? Purpose::kAllow : Purpose::kDeny;
-  const PortRange& ports = rule.to.ports;
+void RuleIndex::add_intervals(const Rule& rule, std::uint32_t index,
+                              std::vector<Interval>& out) const {
+  const RuleReach reach = reach_of(rule);
+  const bool is_name = rule.to.kind == Destination::Kind::kName;
+  const auto add = [&](Protocol protocol, const PortRange& ports) {
+    const auto put = [&](Purpose purpose, const PortRange& range) {
+      out.push_back({lane_key(purpose, protocol, range.first),
+                     lane_key(purpose, protocol, range.last), index});
+    };
+    switch (rule.action) {
+      case Action::kAllow:
+        put(Purpose::kAllow, ports);
+        if (rule.may_be_private) put(Purpose::kAllowPrivate, ports);
+        break;
+      case Action::kAsk:
+        put(Purpose::kAsk, ports);
+        if (rule.may_be_private) put(Purpose::kAskPrivate, ports);
+        break;
+      case Action::kDeny:
+        put(Purpose::kDeny, ports);
+        if (reach.ports.is_all() && !is_name) put(Purpose::kDenyInbound, PortRange());
+        break;
+    }
+  };
   for (const Protocol protocol : kProtocols) {
-    if (rule.to.protocol && *rule.to.protocol != protocol) continue;
+    if (reach.protocol && *reach.protocol != protocol) continue;
     // What stands in an echo request is an identifier: a rule with a port is not about it.
-    if (protocol == Protocol::kIcmp && !ports.is_all()) continue;
-    out.push_back(
-        {lane_key(purpose, protocol, ports.first), lane_key(purpose, protocol, ports.last), index});
-    if (rule.action != Action::kDeny || !ports.is_all()) continue;
-    out.push_back({lane_key(Purpose::kDenyInbound, protocol, 0),
-                   lane_key(Purpose::kDenyInbound, protocol, UINT16_MAX), index});
+    if (protocol == Protocol::kIcmp && !reach.ports.is_all()) continue;
+    for (const PortRange& ports : reach.ports.ranges()) add(protocol, ports);
+  }
+  const bool is_https = reach.protocol == Protocol::kTcp && reach.ports.contains(kHttpsPort);
+  if (is_quic_by_name_ && is_name && is_https && rule.action != Action::kDeny) {
+    add(Protocol::kUdp, PortRange{.first = kHttpsPort, .last = kHttpsPort});
   }
 }
 
@@ -160,25 +181,36 @@ void RuleIndex::build_family(std::span<const Rule> rules, Family family) {
   while (!open.empty()) close_last();
 }
 
-RuleIndex::RuleIndex(std::span<const Rule> rules) {
+RuleIndex::RuleIndex(const PolicyInput& input) : is_quic_by_name_(input.is_quic_by_name) {
+  const std::span<const Rule> rules = input.rules;
   build_family(rules, Family::kIpv4);
   build_family(rules, Family::kIpv6);
   std::array<std::vector<Interval>, kClasses> by_class;
   std::vector<Interval> door;
+  std::vector<Interval> prefixes;
   for (std::uint32_t i = 0; i < rules.size(); ++i) {
-    switch (rules[i].to.kind) {
+    const Destination& to = rules[i].to;
+    switch (to.kind) {
       case Destination::Kind::kPrefix:
+        add_intervals(rules[i], i, prefixes);
         break;
       case Destination::Kind::kClass:
-        add_intervals(rules[i], i, by_class[static_cast<std::size_t>(rules[i].to.address_class)]);
+        add_intervals(rules[i], i, by_class[static_cast<std::size_t>(to.address_class)]);
         break;
       case Destination::Kind::kHostDoor:
         add_intervals(rules[i], i, door);
         break;
+      case Destination::Kind::kName: {
+        std::vector<Interval> intervals;
+        add_intervals(rules[i], i, intervals);
+        names_.push_back({to.pattern, rules[i].dns_types, make_node(intervals)});
+        break;
+      }
     }
   }
   for (std::size_t i = 0; i < kClasses; ++i) class_nodes_[i] = make_node(by_class[i]);
   door_node_ = make_node(door);
+  prefixes_node_ = make_node(prefixes);
 }
 
 std::optional<std::uint32_t> RuleIndex::find_prefix(const IpAddress& address,
@@ -208,6 +240,28 @@ std::optional<std::uint32_t> RuleIndex::find_class(AddressClass address_class,
 std::optional<std::uint32_t> RuleIndex::find_door(const RuleQuery& query) const {
   const std::uint32_t key = lane_key(query.purpose, query.protocol, port_of(query));
   return as_optional(first_rule(door_node_, key));
+}
+
+std::optional<std::uint32_t> RuleIndex::find_name(const DnsName& name,
+                                                  const RuleQuery& query) const {
+  const std::uint32_t key = lane_key(query.purpose, query.protocol, port_of(query));
+  std::uint32_t best = kNone;
+  for (const NameNode& candidate : names_) {
+    if (candidate.pattern.matches(name)) best = std::min(best, first_rule(candidate.node, key));
+  }
+  return as_optional(best);
+}
+
+std::optional<std::uint32_t> RuleIndex::find_any_prefix(const RuleQuery& query) const {
+  return as_optional(
+      first_rule(prefixes_node_, lane_key(query.purpose, query.protocol, port_of(query))));
+}
+
+bool RuleIndex::is_dns_type_listed(const DnsName& name, std::uint16_t type) const {
+  return std::ranges::any_of(names_, [&](const NameNode& candidate) {
+    return candidate.pattern.matches(name) &&
+           std::ranges::find(candidate.dns_types, type) != candidate.dns_types.end();
+  });
 }
 
 }  // namespace cordon

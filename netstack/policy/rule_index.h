@@ -19,15 +19,27 @@
 
 #include "netstack/address/classes.h"
 #include "netstack/address/ip_address.h"
+#include "netstack/policy/name_pattern.h"
 #include "netstack/policy/request.h"
 
 namespace cordon {
 
+struct PolicyInput;
 struct Rule;
 
 /// What a rule is asked for. An inbound flow's rules are those without a port: the client's own
-/// port says nothing.
-enum class Purpose : std::uint8_t { kAllow, kDeny, kDenyInbound };
+/// port says nothing. The private ones are name rules that reach lan and vpn addresses too.
+enum class Purpose : std::uint8_t {
+  kAllow,
+  kDeny,
+  kDenyInbound,
+  kAsk,
+  kAllowPrivate,
+  kAskPrivate,
+};
+
+/// The first rule that matches, or none.
+using Match = std::optional<std::uint32_t>;
 
 /// One question to the index: which rule covers this.
 struct RuleQuery {
@@ -42,7 +54,7 @@ struct RuleQuery {
 class RuleIndex {
  public:
   RuleIndex() = default;
-  explicit RuleIndex(std::span<const Rule> rules);
+  explicit RuleIndex(const PolicyInput& input);
 
   /// The first rule (in the order given) with a prefix that holds `address`.
   [[nodiscard]] std::optional<std::uint32_t> find_prefix(const IpAddress& address,
@@ -52,9 +64,24 @@ class RuleIndex {
                                                         const RuleQuery& query) const;
   /// The first rule for the host door.
   [[nodiscard]] std::optional<std::uint32_t> find_door(const RuleQuery& query) const;
+  /// The first rule with a pattern that matches `name`.
+  [[nodiscard]] std::optional<std::uint32_t> find_name(const DnsName& name,
+                                                       const RuleQuery& query) const;
+  /// The first rule with a prefix, whichever it is.
+  [[nodiscard]] std::optional<std::uint32_t> find_any_prefix(const RuleQuery& query) const;
+
+  /// Where the rules for `name` and for classes may change what they say: calls
+  /// visit(Protocol, port) for each such place, every protocol's first port among them, until
+  /// it says true.
+  template <class Visit>
+  void visit_changes(const DnsName& name, Visit visit) const;
+
+  [[nodiscard]] bool has_names() const { return !names_.empty(); }
+  [[nodiscard]] bool is_dns_type_listed(const DnsName& name, std::uint16_t type) const;
 
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX;
+  static constexpr std::uint32_t kProtocolCount = 3;
   static constexpr std::size_t kClasses = static_cast<std::size_t>(AddressClass::kPublic) + 1;
 
   // An address as a number; IPv4 fills the upper 32 bits.
@@ -78,6 +105,11 @@ class RuleIndex {
     std::uint32_t segment_count = 0;
     std::uint8_t length = 0;
   };
+  struct NameNode {
+    NamePattern pattern;
+    std::vector<std::uint16_t> dns_types;
+    Node node;
+  };
   struct Boundary {
     Key key;
     std::uint32_t node = kNone;  // innermost from here on
@@ -95,8 +127,10 @@ class RuleIndex {
 
   static Key key_of(const IpAddress& address);
   static std::optional<Key> key_behind(const Key& key, unsigned length);
+  template <class Visit>
+  bool visit_node(const Node& node, Visit& visit) const;
   static std::uint32_t lane_key(Purpose purpose, Protocol protocol, std::uint16_t port);
-  static void add_intervals(const Rule& rule, std::uint32_t index, std::vector<Interval>& out);
+  void add_intervals(const Rule& rule, std::uint32_t index, std::vector<Interval>& out) const;
 
   void build_family(std::span<const Rule> rules, Family family);
   void put_boundary(Family family, const Key& key, std::uint32_t node);
@@ -108,6 +142,32 @@ class RuleIndex {
   std::vector<Segment> segments_;
   std::array<Node, kClasses> class_nodes_{};
   Node door_node_;
+  Node prefixes_node_;  // all prefix rules together
+  std::vector<NameNode> names_;
+  bool is_quic_by_name_ = false;
 };
+
+template <class Visit>
+bool RuleIndex::visit_node(const Node& node, Visit& visit) const {
+  for (std::uint32_t i = 0; i < node.segment_count; ++i) {
+    const std::uint32_t key = segments_[node.first_segment + i].key;
+    const auto protocol = static_cast<Protocol>((key >> 16) % kProtocolCount);
+    if (visit(protocol, static_cast<std::uint16_t>(key))) return true;
+  }
+  return false;
+}
+
+template <class Visit>
+void RuleIndex::visit_changes(const DnsName& name, Visit visit) const {
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
+    if (visit(protocol, std::uint16_t{1})) return;
+  }
+  for (const NameNode& candidate : names_) {
+    if (candidate.pattern.matches(name) && visit_node(candidate.node, visit)) return;
+  }
+  for (const Node& node : class_nodes_) {
+    if (visit_node(node, visit)) return;
+  }
+}
 
 }  // namespace cordon

@@ -18,8 +18,9 @@ void check_against_text(const Destination& to, std::string_view text) {
   const bool has_slash = text.find('/') != std::string_view::npos;
   const bool names_class = text.find('@') != std::string_view::npos;
   require(names_class == (to.kind == Destination::Kind::kClass));
-  require((text.find("host") != std::string_view::npos) ==
-          (to.kind == Destination::Kind::kHostDoor));
+  const bool is_name = to.kind == Destination::Kind::kName;
+  require(is_name || (text.find("host") != std::string_view::npos) ==
+                         (to.kind == Destination::Kind::kHostDoor));
   if (to.kind == Destination::Kind::kPrefix) {
     require(has_slash || to.prefix.length() == to.prefix.address().bits());
     require(Prefix(to.prefix.address(), to.prefix.length()) == to.prefix);
@@ -27,15 +28,19 @@ void check_against_text(const Destination& to, std::string_view text) {
   if (to.kind == Destination::Kind::kHostDoor) {
     require(!to.ports.is_all() && to.protocol && *to.protocol != Protocol::kIcmp);
   }
-  require(to.ports.first <= to.ports.last);
-  require(to.ports.is_all() || to.ports.first > 0);
-  require(to.ports.is_all() || to.protocol.has_value());
+  for (const PortRange& range : to.ports.ranges()) {
+    require(range.first <= range.last);
+    require(to.ports.is_all() || range.first > 0);
+  }
+  require(to.ports.is_all() || to.protocol.has_value() || (is_name && to.ports.is_web()));
   require(to.protocol != Protocol::kIcmp || to.ports.is_all());
   for (const char character : text) {
-    const bool is_plain = (character >= '0' && character <= '9') ||
-                          (character >= 'a' && character <= 'z') ||
-                          (character >= 'A' && character <= 'F') ||
-                          std::string_view("/.:[]@-").find(character) != std::string_view::npos;
+    const bool is_plain =
+        (character >= '0' && character <= '9') || (character >= 'a' && character <= 'z') ||
+        (character >= 'A' && character <= 'F') ||
+        (is_name && character >= 'A' && character <= 'Z') ||
+        (is_name && std::string_view("_*").find(character) != std::string_view::npos) ||
+        std::string_view("/.:[]@-").find(character) != std::string_view::npos;
     require(is_plain);
   }
 }
@@ -47,7 +52,8 @@ void check_what_it_grants(const Destination& to) {
                                   .rules = {Rule{.to = to, .action = Action::kAllow}}});
   Request request;
   request.protocol = to.protocol.value_or(Protocol::kTcp);
-  request.dialled = {to.prefix.address(), to.ports.first};
+  const PortRange& ports = to.ports.ranges().front();
+  request.dialled = {to.prefix.address(), ports.first};
   request.address_class = AddressClass::kReserved;
   const bool is_never_granted =
       to.prefix.address().is_unspecified() ||
@@ -63,8 +69,8 @@ void check_what_it_grants(const Destination& to) {
   request.dialled.address =
       IpAddress::from_octets({reinterpret_cast<const std::uint8_t*>(octets.data()), octets.size()});
   require(policy.evaluate(request).action == Action::kDeny);
-  if (to.ports.is_all() || to.ports.last == 65535) return;
-  request.dialled = {to.prefix.address(), static_cast<std::uint16_t>(to.ports.last + 1)};
+  if (to.ports.is_all() || ports.last == 65535) return;
+  request.dialled = {to.prefix.address(), static_cast<std::uint16_t>(ports.last + 1)};
   require(policy.evaluate(request).action == Action::kDeny);
 }
 

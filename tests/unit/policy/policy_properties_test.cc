@@ -74,8 +74,8 @@ class Generator {
     to.address_class = kClasses[below(kClasses.size())];
     if (!is_one_in(2)) to.protocol = protocol();
     if (is_one_in(2)) {
-      to.ports.first = port();
-      to.ports.last = std::max(to.ports.first, port());
+      const std::uint16_t first = port();
+      to.ports = PortSet(PortRange{.first = first, .last = std::max(first, port())});
     }
     return to;
   }
@@ -328,7 +328,7 @@ TEST(PolicyProperties, AHundredThousandRulesAgreeWithThePlainEvaluator) {
     const unsigned length = 8 + static_cast<unsigned>(random() % 25);
     rule.to.prefix = Prefix(IpAddress::v4(static_cast<std::uint32_t>(random())), length);
     rule.action = i % 4 == 0 ? Action::kDeny : Action::kAllow;
-    if (i % 3 == 0) rule.to.ports = {.first = 443, .last = 443};
+    if (i % 3 == 0) rule.to.ports = PortSet(443);
     input.rules.push_back(rule);
   }
   const Policy policy(input);

@@ -1,4 +1,4 @@
-#include "netstack/names/dns_name.h"
+#include "netstack/wire/dns_name.h"
 
 #include <string>
 #include <vector>
