@@ -241,7 +241,7 @@ class Kills(FaultTest):
         if pid is None:
             self.assertIsNotNone(delay, f"no {part} in {parts}")
             pid = child.pid
-        namespaces = {self.world._network_of(p) for p in parts["all"]}
+        namespaces = {self.world._network_of(p) for p in parts["all"]} - {None}
         os.kill(pid, signal.SIGKILL)
         status = child.wait(5)
         self.assertNotEqual(status, 0)
