@@ -118,6 +118,19 @@ bool TcpFlows::has_room_to_dial(Instant now, const IpAddress& address) {
   return false;
 }
 
+// A guest that listens and never accepts would fill the table with clients that wait (a quarter of
+// it is theirs), and then dial nowhere itself.
+bool TcpFlows::has_room_to_dial_guest(Instant now) {
+  const std::size_t waiting =
+      table_.size_of(kListGuestDialling) + table_.size_of(kListAwaitingSocket);
+  if (waiting >= max_half_open_) {
+    const std::optional<FlowId> oldest = table_.oldest(kListGuestDialling);
+    if (!oldest || now - table_.used_at(*oldest) < kHalfOpenMinAge) return false;
+    end(*oldest, FlowEnd::kTimedOut);
+  }
+  return make_room(now);
+}
+
 bool TcpFlows::make_room(Instant now) {
   if (table_.size() < table_.capacity()) return true;
   struct Candidate {
@@ -125,8 +138,8 @@ bool TcpFlows::make_room(Instant now) {
     Duration min_idle;
   };
   for (const Candidate& candidate :
-       {Candidate{kListDialling, kHalfOpenMinAge}, Candidate{kListHalfClosed, kTcpTransitory},
-        Candidate{kListStream, kEstablishedMinIdle}}) {
+       {Candidate{kListDialling, kHalfOpenMinAge}, Candidate{kListGuestDialling, kHalfOpenMinAge},
+        Candidate{kListHalfClosed, kTcpTransitory}, Candidate{kListStream, kEstablishedMinIdle}}) {
     const std::optional<FlowId> oldest = table_.oldest(candidate.list);
     if (!oldest || now - table_.used_at(*oldest) < candidate.min_idle) continue;
     end(*oldest, FlowEnd::kTimedOut);
@@ -260,7 +273,7 @@ void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uin
   }
   // Two clients may be one inside: of two published ports that lead to one, or on the loopback.
   for (int i = 0; i < kClientPortTries && table_.find(key); ++i) key.remote.port = other_port();
-  const bool has_room = !table_.find(key) && make_room(now);
+  const bool has_room = !table_.find(key) && has_room_to_dial_guest(now);
   const std::optional<FlowId> id =
       has_room ? table_.insert(key, kListGuestDialling, now) : std::nullopt;
   if (!id) {

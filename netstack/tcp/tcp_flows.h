@@ -104,6 +104,7 @@ class TcpFlows {
   bool on_repeated_syn(Instant now, FlowId id, const TcpSegment& segment);
   void open(Instant now, const FlowKey& key, const TcpSegment& segment);
   bool has_room_to_dial(Instant now, const IpAddress& address);
+  bool has_room_to_dial_guest(Instant now);
   bool make_room(Instant now);
   void dial(Instant now, FlowId id, const AllowedDestination& destination);
   void dial_failed(Instant now, FlowId id, int error);

@@ -258,15 +258,13 @@ class Inbound(LoadTest):
             client.setblocking(False)
             client.connect_ex((world.HOST4, 9620))
             clients.append(client)
-        time.sleep(1)
-        self.assert_answered()
+        # The guest's own dials have their room all the while.
+        answers = [self.guest.ask(address=SERVER4, port=PORT, text="still", timeout=1.5) for _ in range(20)]
+        right = [answer for answer in answers if answer.get("text") == "still"]
+        self.assertGreaterEqual(len(right), 19, answers)
         for client in clients:
             client.close()
         self.assertIsNone(self.guest.witness_stop()["error"])
-
-    def assert_answered(self):
-        answer = self.guest.ask(address=SERVER4, port=PORT, text="still")
-        self.assertEqual((answer["error"], answer.get("text")), (None, "still"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 // Random events, seeded: frames, whatever sockets can report, errors of the host at every step,
 // time. After each the world is sound (a socket belongs to one living flow), and when all timeouts
 // have passed nothing is left: no flow, no socket, no pipe.
+//
+// 20 seeds of 25,000 events; with CORDON_TEST_FULL=1 in the environment a million events each, and
+// the world looked at after every one.
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
 #include <gtest/gtest.h>
 
@@ -13,7 +17,9 @@
 namespace cordon::world {
 namespace {
 
-constexpr int kEvents = 100000;
+const bool kIsFull = std::getenv("CORDON_TEST_FULL") != nullptr;
+const int kEvents = kIsFull ? 1'000'000 : 25'000;
+const int kLookEvery = kIsFull ? 1 : 16;
 
 class RandomLife {
  public:
@@ -32,7 +38,7 @@ class RandomLife {
   void live(int events) {
     for (int i = 0; i < events; ++i) {
       step();
-      if (i % 16 == 0) world_.expect_sound();
+      if (i % kLookEvery == 0) world_.expect_sound();
       if (testing::Test::HasFailure()) {
         ADD_FAILURE() << "at event " << i;
         return;
@@ -259,7 +265,7 @@ TEST_P(RandomEvents, LeaveNothingBehind) {
   life.end();
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, RandomEvents, testing::Range<std::uint64_t>(1, 6));
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomEvents, testing::Range<std::uint64_t>(1, 21));
 
 }  // namespace
 }  // namespace cordon::world

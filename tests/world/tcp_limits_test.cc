@@ -67,6 +67,27 @@ TEST(TcpHalfOpen, InAllTakesAQuarterOfTheTableAndTheOldestGivesWay) {
   EXPECT_EQ(world.host_socket().remote, endpoint(server(200)));
 }
 
+TEST(TcpHalfOpen, ClientsThatTheGuestDoesNotAcceptTakeAQuarterOfTheTable) {
+  World world({.published_tcp = {80}, .max_tcp_flows = 400});
+  for (std::uint16_t i = 0; i < 150; ++i) {
+    world.client_connects("198.51.100.200:" + std::to_string(5000 + i));
+  }
+  EXPECT_EQ(world.flow_sockets(), 200U);  // two for each of a hundred
+  EXPECT_EQ(world.drops(Drop::kFlowLimit), 50U);
+  // What the guest itself dials has its room.
+  world.guest_sends(Syn().to(server(17)));
+  world.dial_succeeds();
+  (void)world.expect_syn_ack();
+  // One that has waited for half a second gives way to a newer one.
+  world.advance(501ms);
+  world.client_connects("198.51.100.200:6000");
+  EXPECT_EQ(world.drops(Drop::kFlowLimit), 50U);
+  world.guest_accepts();
+  EXPECT_EQ(world.translator.flows(), 101U);
+  world.advance(7s);  // RFC 5382 REQ-4
+  EXPECT_EQ(world.translator.flows(), 2U);
+}
+
 TEST(TcpHalfOpen, ABlackHoleDoesNotKeepAGoodConnectWaiting) {
   World world({.max_tcp_flows = 8192});
   for (std::uint16_t i = 0; i < 1000; ++i) {
