@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <optional>
 #include <sys/socket.h>
@@ -30,8 +31,8 @@ Result<std::uint16_t> require_port(std::string_view text, std::string_view which
   return plain_error(fmt::format("'{}' is not a {} port (1 to 65535); {}", text, which, kForm));
 }
 
-/// Splits the bind address off the front; the rest is HOST:GUEST.
-Result<IpAddress> take_address(std::string_view& text) {
+/// Splits the bind address off the front, and its zone; the rest is HOST:GUEST.
+Result<IpAddress> take_address(std::string_view& text, std::string& zone) {
   std::string_view address;
   if (text.starts_with('[')) {
     const auto close = text.find("]:");
@@ -40,9 +41,18 @@ Result<IpAddress> take_address(std::string_view& text) {
     }
     address = text.substr(1, close - 1);
     text.remove_prefix(close + 2);
+    const auto percent = address.find('%');
+    if (percent != std::string_view::npos) zone = address.substr(percent + 1);
+    address = address.substr(0, percent);
     const auto parsed = IpAddress::parse(address);
     if (!parsed || !parsed->is_v6()) {
       return plain_error(fmt::format("'{}' is not an IPv6 address", address));
+    }
+    if (parsed->is_link_local() != !zone.empty()) {
+      return plain_error(
+          parsed->is_link_local()
+              ? fmt::format("{0} is on which link? write [{0}%INTERFACE]", address)
+              : fmt::format("'%{}' says a link, and only fe80::/10 addresses have one", zone));
     }
     return *parsed;
   }
@@ -77,7 +87,7 @@ struct SocketAddress {
   socklen_t size = 0;
 };
 
-SocketAddress to_socket_address(const Endpoint& endpoint) {
+SocketAddress to_socket_address(const Endpoint& endpoint, unsigned zone) {
   SocketAddress result;
   if (endpoint.address.is_v4()) {
     sockaddr_in v4{};
@@ -90,6 +100,7 @@ SocketAddress to_socket_address(const Endpoint& endpoint) {
     sockaddr_in6 v6{};
     v6.sin6_family = AF_INET6;
     v6.sin6_port = htons(endpoint.port);
+    v6.sin6_scope_id = zone;
     std::memcpy(&v6.sin6_addr, endpoint.address.octets().data(), sizeof(v6.sin6_addr));
     result.size = sizeof(v6);
     std::memcpy(&result.storage, &v6, sizeof(v6));
@@ -122,6 +133,8 @@ std::string remedy(int code, const PublishSpec& spec) {
           spec.bind.port < 1024 ? 8000 + spec.bind.port : spec.bind.port);
     case EADDRNOTAVAIL:
       return " (no interface of this host has that address)";
+    case ENODEV:
+      return fmt::format(" (this host has no interface {})", spec.zone);
     default:
       return {};
   }
@@ -139,7 +152,9 @@ Result<PublishedSocket> bind_one(const PublishSpec& spec) {
   UniqueFd fd(::socket(spec.bind.address.is_v6() ? AF_INET6 : AF_INET, type, 0));
   if (!fd.is_open()) return publish_error(errno, spec, "socket for ");
   if (!preset(fd.get(), spec)) return publish_error(errno, spec, "set up ");
-  const SocketAddress address = to_socket_address(spec.bind);
+  const unsigned zone = spec.zone.empty() ? 0 : ::if_nametoindex(spec.zone.c_str());
+  if (zone == 0 && !spec.zone.empty()) return publish_error(errno, spec, "");
+  const SocketAddress address = to_socket_address(spec.bind, zone);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0) {
     return publish_error(errno, spec, "");
   }
@@ -156,7 +171,7 @@ Result<PublishSpec> parse_publish(std::string_view text) {
   PublishSpec spec;
   spec.text = text;
   CORDON_TRY(spec.protocol, take_protocol(text));
-  CORDON_TRY(spec.bind.address, take_address(text));
+  CORDON_TRY(spec.bind.address, take_address(text, spec.zone));
   if (spec.bind.address.is_multicast_or_broadcast()) {
     return plain_error("a multicast or broadcast address cannot be published");
   }

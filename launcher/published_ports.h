@@ -3,6 +3,7 @@
 //   8080:80              TCP, 127.0.0.1:8080 on the host to port 80 inside
 //   0.0.0.0:8080:80      the address to bind is the user's explicit choice
 //   [::1]:5353:53/udp    IPv6 in brackets, UDP
+//   [fe80::1%eth0]:8080:80  a link-local address says on which link (RFC 4007 section 11)
 //
 // The supervisor binds the sockets before anything starts: it has the user's own privileges, and a
 // port that is taken is told at once. The translator inherits them and accepts; it never binds.
@@ -24,7 +25,8 @@ namespace cordon {
 
 struct PublishSpec {
   Protocol protocol = Protocol::kTcp;
-  Endpoint bind;  // on the host
+  Endpoint bind;     // on the host
+  std::string zone;  // the interface of a link-local `bind`
   std::uint16_t guest_port = 0;
   std::string text;  // as the user wrote it
 

@@ -110,6 +110,7 @@ Result<int> live(SandboxPlan& plan, Birth& birth) {
   CORDON_TRY_STATUS(leave_file_system(isolation, handles, used_chroot));
   WorkerDescriptors descriptors{.tap = std::move(side.network.tap),
                                 .has_udp_trains = side.network.has_udp_trains,
+                                .link_index = side.network.link_index,
                                 .control = std::move(birth.control),
                                 .published = std::move(plan.published)};
   CORDON_TRY(const std::unique_ptr<Worker> worker,

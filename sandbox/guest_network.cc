@@ -211,6 +211,7 @@ Result<GuestNetwork> build_guest_network(const GuestNetworkPlan& plan) {
   GuestNetwork network;
   CORDON_TRY(network.tap, open_tap(plan.link, network.has_udp_trains));
   CORDON_TRY(const int index, index_of(route.get(), plan.link));
+  network.link_index = static_cast<std::uint32_t>(index);
   if (has_v6) CORDON_TRY_STATUS(quiet_ipv6(plan.link));
   CORDON_TRY_STATUS(configure_link(route.get(), index, plan));
   CORDON_TRY_STATUS(add_family(route.get(), index, AF_INET, plan.v4, plan.gateway_mac));

@@ -41,8 +41,9 @@ struct GuestNetworkPlan {
 struct GuestNetwork {
   UniqueFd tap;                 // non-blocking, 12-octet virtio header
   bool has_udp_trains = false;  // the tap takes and gives UDP_L4 segmentation (Linux 6.2)
-  Steering steering;            // installed; kept so that it can be put back
-  UniqueFd sock_diag;           // NETLINK_SOCK_DIAG, for the supervisor's look-up of processes
+  std::uint32_t link_index = 0;
+  Steering steering;   // installed; kept so that it can be put back
+  UniqueFd sock_diag;  // NETLINK_SOCK_DIAG, for the supervisor's look-up of processes
 };
 
 /// lo, tap, addresses, default routes, sysctls, steering (steering.h). Where the kernel has no IPv6

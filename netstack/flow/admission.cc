@@ -73,8 +73,9 @@ Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
   request.dialled = client;
   request.address_class =
       classify(client.address, routes_.lookup(client.address), config_.policy.overrides());
-  // The guest's end is a global address, and a link-local client has no zone inside the guest.
-  if (client.address.is_link_local()) {
+  // One scope on both sides. The guest has no IPv4 link-local address; its IPv6 one is given to TCP
+  // alone: a UDP answer would have to name the host's zone, which the flow does not know.
+  if (client.address.is_link_local() != guest.address.is_link_local()) {
     judgement.verdict = refused_by_scope();
     return judgement;
   }
@@ -85,6 +86,11 @@ Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
 bool Admission::is_local_address_lost(const std::optional<Endpoint>& local) const {
   return local && !local->address.is_unspecified() &&
          routes_.lookup(local->address).type != RouteFacts::Type::kLocal;
+}
+
+const IpAddress& Admission::guest_for(const IpAddress& client) const {
+  if (client.is_v6() && client.is_link_local()) return config_.guest_link_local;
+  return link(client.family()).guest;
 }
 
 Endpoint Admission::present_client(const Endpoint& client) const {

@@ -58,6 +58,10 @@ class Admission {
   [[nodiscard]] Judgement judge_inbound(Protocol protocol, const Endpoint& guest,
                                         const Endpoint& client) const;
 
+  /// The guest's address that a client of a published TCP port is led to: one of the client's own
+  /// scope (RFC 4007), so that a link-local client never meets a global address nor the other way
+  /// round.
+  [[nodiscard]] const IpAddress& guest_for(const IpAddress& client) const;
   /// How a client of a published port looks from inside: itself, or the gateway where it is the
   /// host's loopback, which in the guest would be the guest.
   [[nodiscard]] Endpoint present_client(const Endpoint& client) const;

@@ -19,9 +19,10 @@ constexpr std::uint32_t kOptionWindowScale = 3;
 constexpr std::uint32_t kOptionSackPermitted = 4;
 constexpr std::uint32_t kOptionTimestamps = 8;
 
-IoStatus bind_and_connect(int descriptor, const Endpoint& local, const Endpoint& peer) {
-  const SocketAddress from(local);
-  const SocketAddress to(peer);
+IoStatus bind_and_connect(int descriptor, const Endpoint& local, const Endpoint& peer,
+                          std::uint32_t zone) {
+  const SocketAddress from(local, zone);
+  const SocketAddress to(peer, zone);
   // syscalls: bind connect
   if (bind(descriptor, from.get(), from.size()) != 0) return std::unexpected(Errno{errno});
   if (connect(descriptor, to.get(), to.size()) != 0 && errno != EINPROGRESS) {
@@ -72,7 +73,7 @@ IoStatus repair(int descriptor, const Adoption& adoption) {
       set_option(descriptor, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE) &&
       set_queue_sequence(descriptor, adoption.irs.plus(1));
   if (!has_sequences) return std::unexpected(Errno{errno});
-  const IoStatus connected = bind_and_connect(descriptor, adoption.remote, adoption.guest);
+  const IoStatus connected = bind_and_connect(descriptor, adoption.remote, adoption.guest, 0);
   if (!connected) return connected;
   if (!repair_options(descriptor, adoption) || !repair_window(descriptor, adoption) ||
       !set_option(descriptor, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP)) {
@@ -101,7 +102,7 @@ IoResult<SocketHandle> KernelGuestSockets::dial(const Endpoint& client, const En
   IoResult<UniqueFd> socket =
       pool_.take(guest.address.is_v4() ? GuestSocketKind::kDialV4 : GuestSocketKind::kDialV6);
   if (!socket) return std::unexpected(socket.error());
-  const IoStatus dialled = bind_and_connect(socket->get(), client, guest);
+  const IoStatus dialled = bind_and_connect(socket->get(), client, guest, link_index_);
   if (!dialled) {
     // Either call can find the four-tuple taken.
     const int error = dialled.error().value;

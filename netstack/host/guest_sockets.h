@@ -20,7 +20,9 @@ namespace cordon {
 
 class KernelGuestSockets final : public GuestSockets {
  public:
-  KernelGuestSockets(EventLoop& loop, GuestSocketPool& pool) : loop_(loop), pool_(pool) {}
+  /// `link_index`: of the tap in the guest's namespace, the zone of link-local addresses there.
+  KernelGuestSockets(EventLoop& loop, GuestSocketPool& pool, std::uint32_t link_index)
+      : loop_(loop), pool_(pool), link_index_(link_index) {}
 
   IoResult<SocketHandle> adopt(const Adoption& adoption, SocketOwner owner) override;
   IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
@@ -32,6 +34,7 @@ class KernelGuestSockets final : public GuestSockets {
  private:
   EventLoop& loop_;
   GuestSocketPool& pool_;
+  std::uint32_t link_index_;
 };
 
 }  // namespace cordon

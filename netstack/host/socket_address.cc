@@ -6,7 +6,7 @@
 
 namespace cordon {
 
-SocketAddress::SocketAddress(const Endpoint& endpoint) {
+SocketAddress::SocketAddress(const Endpoint& endpoint, std::uint32_t zone) {
   const Bytes octets = endpoint.address.octets();
   if (endpoint.address.is_v4()) {
     storage_.v4 = sockaddr_in{.sin_family = AF_INET, .sin_port = htons(endpoint.port)};
@@ -15,6 +15,7 @@ SocketAddress::SocketAddress(const Endpoint& endpoint) {
   } else {
     storage_.v6 = sockaddr_in6{.sin6_family = AF_INET6, .sin6_port = htons(endpoint.port)};
     std::memcpy(&storage_.v6.sin6_addr, octets.data(), octets.size());
+    if (endpoint.address.is_link_local()) storage_.v6.sin6_scope_id = zone;
     size_ = sizeof(sockaddr_in6);
   }
 }

@@ -1,6 +1,7 @@
 // Endpoints as the kernel's socket addresses and back.
 #pragma once
 
+#include <cstdint>
 #include <netinet/in.h>
 #include <optional>
 #include <sys/socket.h>
@@ -12,7 +13,9 @@ namespace cordon {
 class SocketAddress {
  public:
   SocketAddress() = default;
-  explicit SocketAddress(const Endpoint& endpoint);
+  /// `zone`: the link that a link-local address is on (RFC 4007 section 6); other addresses have
+  /// none.
+  explicit SocketAddress(const Endpoint& endpoint, std::uint32_t zone = 0);
 
   [[nodiscard]] const sockaddr* get() const;
   /// For calls that fill it in.

@@ -63,7 +63,7 @@ class KernelWorker final : public Worker {
         control_(std::move(descriptors.control)),
         published_(std::move(descriptors.published)),
         host_(loop_),
-        guest_(loop_, pool),
+        guest_(loop_, pool, descriptors.link_index),
         translator_(std::move(config),
                     TranslatorSeams{.tap = tap_,
                                     .host = host_,

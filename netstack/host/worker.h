@@ -24,9 +24,10 @@ struct PublishedSocket {
 };
 
 struct WorkerDescriptors {
-  UniqueFd tap;                 // non-blocking, IFF_VNET_HDR with a 12-octet virtio header
-  bool has_udp_trains = false;  // TUNSETOFFLOAD took TUN_F_USO4 and TUN_F_USO6
-  UniqueFd control;             // SOCK_SEQPACKET, host/messages.h
+  UniqueFd tap;                  // non-blocking, IFF_VNET_HDR with a 12-octet virtio header
+  bool has_udp_trains = false;   // TUNSETOFFLOAD took TUN_F_USO4 and TUN_F_USO6
+  std::uint32_t link_index = 0;  // of the tap, in the guest's namespace
+  UniqueFd control;              // SOCK_SEQPACKET, host/messages.h
   std::vector<PublishedSocket> published;
 };
 

@@ -262,8 +262,8 @@ void TcpFlows::send_syn_ack(const FlowKey& key, const SynRecord& syn) {
 }
 
 void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port) {
-  const LinkFamily& link = context_.admission.link(accepted.client.address.family());
-  FlowKey key{.guest = {.address = link.guest, .port = guest_port},
+  FlowKey key{.guest = {.address = context_.admission.guest_for(accepted.client.address),
+                        .port = guest_port},
               .remote = context_.admission.present_client(accepted.client)};
   const Judgement judgement =
       context_.admission.judge_inbound(Protocol::kTcp, key.guest, accepted.client);
@@ -330,7 +330,10 @@ std::optional<FlowId> TcpFlows::present_at_other_port(Instant now, FlowId id) {
 
 void TcpFlows::guest_refused(Instant now, FlowId id, int error) {
   Flow& flow = *table_.get(id);
-  if (error != ECONNREFUSED || flow.is_for_loopback) return end(id, FlowEnd::kRefused);
+  const bool is_link_local = table_.key_of(id).guest.address.is_link_local();
+  if (error != ECONNREFUSED || flow.is_for_loopback || is_link_local) {
+    return end(id, FlowEnd::kRefused);  // the loopback is of no link-local client's scope
+  }
   context_.streams.reset(flow.guest);
   flow.guest = {};
   flow.is_for_loopback = true;

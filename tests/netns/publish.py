@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import subprocess
 import time
 
 import world
@@ -112,6 +113,84 @@ class Published(NetworkTest):
                 clients.append(client)
             for number, client in enumerate(clients):
                 self.assertEqual(client.recv(4, socket.MSG_WAITALL), b"%4d" % number)
+
+
+class LinkLocal(NetworkTest):
+    """On one side of a flow both addresses have the same scope (RFC 4007)."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.world = world.World.get()
+        cls.host_link_local = cls.link_local(cls.world.host)
+        cls.ext_link_local = cls.link_local(cls.world.ext)
+        cls.options = [*PUBLIC, "--publish", "[::]:9320:80", "--publish",
+                       f"[{cls.host_link_local}%uplink]:9321:80", "--publish", "[::]:9322:53/udp",
+                       "--publish", "[::]:9323:81"]
+        super().setUpClass()
+        cls.guest.listen(port=80, address="::", kind="who")
+        cls.guest.listen(port=81, address="::1", kind="who")
+        cls.guest.udp_listen(port=53, address="::")
+
+    @staticmethod
+    def link_local(namespace):
+        """The address that the kernel gave to the veth, once it may be used."""
+        found = []
+
+        def is_there():
+            with namespace:
+                told = subprocess.run(["ip", "-6", "-o", "address", "show", "dev", "uplink", "scope", "link",
+                                       "-tentative"], capture_output=True, text=True, check=True)
+            found[:] = [word.split("/")[0] for word in told.stdout.split() if word.startswith("fe80")]
+            return found
+        world.wait_until(is_there, "a link-local address")
+        return found[0]
+
+    def ask(self, port, text=b"", kind=socket.SOCK_STREAM, timeout=3):
+        with self.world.ext:
+            zone = socket.if_nametoindex("uplink")
+        with self.world.ext.socket("::", kind) as client:
+            client.settimeout(timeout)
+            client.connect((self.host_link_local, port, 0, zone))
+            if text:
+                client.sendall(text)
+            return client.recv(4096).decode()
+
+    def test_client_meets_the_guests_link_local_address(self):
+        for port in (9320, 9321):
+            with self.subTest(port):
+                who, own = self.ask(port).split()
+                self.assertEqual(who.split("%")[0], self.ext_link_local)
+                self.assertTrue(own.startswith("fe80::"), own)
+                self.assertNotEqual(own.split("%")[0], self.host_link_local)
+
+    def test_client_with_a_global_address_meets_a_global_one(self):
+        who, own = ask(self.world.ext, HOST6, 9320, source=ROUTER6).split()
+        self.assertEqual(who, ROUTER6)
+        self.assertFalse(own.startswith("fe80"), own)
+
+    def test_listener_on_the_guests_loopback_is_for_global_clients_alone(self):
+        self.assertEqual(ask(self.world.ext, HOST6, 9323, source=ROUTER6).split()[0], ROUTER6)
+        with self.assertRaises((ConnectionResetError, ConnectionRefusedError)):
+            if not self.ask(9323):
+                raise ConnectionAbortedError("a clean end, where a reset was due")
+
+    def test_udp_client_is_refused_with_the_reason(self):
+        with self.assertRaises(TimeoutError):
+            self.ask(9322, b"hello", socket.SOCK_DGRAM, timeout=0.7)
+        world.wait_until(lambda: "scope" in self.guest.said(), "the reason on stderr")
+        said = ask(self.world.ext, HOST6, 9322, b"hello", source=ROUTER6, kind=socket.SOCK_DGRAM)
+        self.assertEqual(said, f"{ROUTER6} hello")
+
+    def test_guest_reaches_no_link_local_address_itself(self):
+        answer = self.guest.attempt(source=f"socket.create_connection(('{self.ext_link_local}%eth0', 80), 2)")
+        self.assertIsNotNone(answer["error"])
+
+    def test_link_local_address_needs_its_link(self):
+        for text, words in ((f"[{self.host_link_local}]:9324:80", "which link"),
+                            (f"[{self.host_link_local}%nowhere]:9324:80", "no interface nowhere")):
+            got = self.world.run(["true"], [*PUBLIC, "--publish", text])
+            self.assertEqual(got.returncode, 125)
+            self.assertIn(words, got.stderr)
 
 
 class Taken(NetworkTest):

@@ -163,13 +163,34 @@ TEST(PublishedTcp, ADeniedClientIsResetAndTheGuestHearsNothing) {
   EXPECT_EQ(world.flow_sockets(), 2U);
 }
 
-TEST(PublishedTcp, ALinkLocalClientIsOutOfScope) {  // RFC 4007
+TEST(PublishedTcp, ALinkLocalClientMeetsTheGuestsLinkLocalAddress) {  // RFC 4007
   World world({.published_tcp = {8080}});
-  for (const char* client : {"[fe80::5]:5000", "169.254.3.3:5000"}) {
-    world.client_connects(client);
-    EXPECT_EQ(world.host_socket().end, End::kReset);
-    EXPECT_EQ(world.events.denials.back().verdict.reason, Reason::kScope);
-  }
+  world.client_connects("[fe80::5]:5000");
+  ASSERT_EQ(world.guest.clients.size(), 1U);
+  EXPECT_EQ(world.guest.clients[0], endpoint("[fe80::5]:5000"));
+  EXPECT_EQ(world.guest_socket().remote, endpoint("[fe80::ff:fe00:2]:8080"));
+  world.guest_accepts();
+  world.arrives(world.host_socket().handle, 300);
+  EXPECT_EQ(world.guest_socket().written, 300U);
+  // A change of the host judges it again, and it may stay.
+  world.host_changes(false);
+  EXPECT_EQ(world.flow_sockets(), 2U);
+}
+
+TEST(PublishedTcp, ALinkLocalClientIsNotLedToTheGuestsLoopback) {
+  World world({.published_tcp = {8080}});
+  world.client_connects("[fe80::5]:5000");
+  world.guest_refuses(ECONNREFUSED);
+  EXPECT_EQ(world.host_socket().end, End::kReset);
+  EXPECT_EQ(world.guest.clients.size(), 1U);
+  EXPECT_EQ(world.flow_sockets(), 0U);
+}
+
+TEST(PublishedTcp, AnIpv4LinkLocalClientIsOutOfScope) {  // the guest has no such address
+  World world({.published_tcp = {8080}});
+  world.client_connects("169.254.3.3:5000");
+  EXPECT_EQ(world.host_socket().end, End::kReset);
+  EXPECT_EQ(world.events.denials.back().verdict.reason, Reason::kScope);
   EXPECT_TRUE(world.guest.clients.empty());
 }
 

@@ -26,6 +26,7 @@ TEST(ParsePublish, TakesAddressPortsAndProtocol) {
       {"[::1]:8080:80", Protocol::kTcp, "[::1]:8080", 80},
       {"[2001:db8::1]:53:53/udp", Protocol::kUdp, "[2001:db8::1]:53", 53},
       {"[::]:8080:80", Protocol::kTcp, "[::]:8080", 80},
+      {"[fe80::1%eth0]:8080:80", Protocol::kTcp, "[fe80::1]:8080", 80},
   };
   for (const Row& row : rows) {
     const auto spec = parse_publish(row.text);
@@ -66,6 +67,9 @@ TEST(ParsePublish, RefusesWhatIsMalformed) {
                            "224.0.0.1:80:80",
                            "[ff02::1]:80:80",
                            "[::1%lo]:80:80",
+                           "[fe80::1]:80:80",
+                           "[fe80::1%]:80:80",
+                           "[%eth0]:80:80",
                            "0x50:80"}) {
     EXPECT_FALSE(parse_publish(text)) << text;
   }
