@@ -1,0 +1,280 @@
+#include "netstack/names/first_flight.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+namespace cordon {
+namespace {
+
+Look wait() { return Look{}; }
+Look deny(FlightFault fault) { return Look{.kind = Look::Kind::kDeny, .fault = fault}; }
+Look pass(std::uint64_t octets) { return Look{.kind = Look::Kind::kPass, .octets = octets}; }
+
+// No more octets than these will ever be there to understand the flight by.
+FlightFault unfinished(Bytes waiting) {
+  return waiting.size() >= kLongestFirstFlight ? FlightFault::kTooLong : FlightFault::kEnded;
+}
+
+bool is_last_look(Bytes waiting, bool is_all) {
+  return is_all || waiting.size() >= kLongestFirstFlight;
+}
+
+FlightFault fault_of(HttpFault fault) {
+  switch (fault) {
+    case HttpFault::kIncomplete:
+    case HttpFault::kMalformed:
+    case HttpFault::kVersion09:
+    case HttpFault::kHost:
+    case HttpFault::kFraming:
+      return FlightFault::kBadRequest;
+    case HttpFault::kVersion2:
+    case HttpFault::kConnect:
+      return FlightFault::kTunnel;
+  }
+  return FlightFault::kBadRequest;
+}
+
+}  // namespace
+
+std::string_view describe(FlightFault fault) {
+  switch (fault) {
+    case FlightFault::kNone:
+      return "is allowed";
+    case FlightFault::kOtherName:
+      return "names another host than the connection was opened to";
+    case FlightFault::kNoName:
+      return "names no host, and the address alone does not tell";
+    case FlightFault::kEncryptedHello:
+      return "hides the host's name (ECH)";
+    case FlightFault::kNotTls:
+      return "is not TLS, which the rule needs";
+    case FlightFault::kBadHello:
+      return "is not a TLS ClientHello with one meaning";
+    case FlightFault::kBadRequest:
+      return "is not an HTTP request with one meaning";
+    case FlightFault::kTunnel:
+      return "asks for a tunnel, or speaks HTTP/2 without TLS";
+    case FlightFault::kTooLong:
+      return "cannot be understood from its first 16 KiB";
+    case FlightFault::kEnded:
+      return "ended before it could be understood";
+  }
+  return "is not allowed";
+}
+
+Look FirstFlight::go_opaque() {
+  phase_ = Phase::kOpaque;
+  return Look{.kind = Look::Kind::kOpaque};
+}
+
+Look FirstFlight::look(Bytes waiting, bool is_all) {
+  // An end without a word says nothing about anybody; it only passes on.
+  if (waiting.empty()) return is_all ? go_opaque() : wait();
+  switch (phase_) {
+    case Phase::kOpaque:
+      return go_opaque();
+    case Phase::kStart:
+      return look_at_start(waiting, is_all);
+    case Phase::kTlsAnswer:
+      return look_past_early_data(waiting);
+    case Phase::kSecondHello:
+      return look_for_second_hello(waiting, is_all);
+    case Phase::kHttpHead:
+      return look_at_request(waiting, is_all);
+    case Phase::kHttpChunks:
+      return look_at_chunks(waiting, is_all);
+    case Phase::kHttpAnswer:
+      return wait();
+  }
+  return deny(FlightFault::kBadRequest);
+}
+
+Look FirstFlight::look_at_start(Bytes waiting, bool is_all) {
+  const Look hello = look_at_hello(waiting, is_all);
+  if (protocol_ == Protocol::kTls) return hello;
+  const bool is_last = is_last_look(waiting, is_all);
+  // What is neither: no reader of names would find one.
+  const FlightFault other = rules_.needs_tls    ? FlightFault::kNotTls
+                            : rules_.needs_name ? FlightFault::kNoName
+                                                : FlightFault::kNone;
+  switch (guess_http(waiting, is_last)) {
+    case HttpGuess::kUndecided:
+      return wait();
+    case HttpGuess::kOther:
+      return other == FlightFault::kNone ? go_opaque() : deny(other);
+    case HttpGuess::kHttp:
+      protocol_ = Protocol::kHttp;
+      phase_ = Phase::kHttpHead;
+      return rules_.needs_tls ? deny(FlightFault::kNotTls) : look_at_request(waiting, is_all);
+  }
+  return deny(FlightFault::kBadRequest);
+}
+
+// Where protocol_ is not kTls afterwards, it is no hello.
+Look FirstFlight::look_at_hello(Bytes waiting, bool is_all) {
+  const std::expected<ClientHello, HelloFault> hello = parse_client_hello(waiting);
+  const bool is_tls = hello || hello.error() != HelloFault::kNotTls;
+  protocol_ = is_tls ? Protocol::kTls : Protocol::kUnknown;
+  if (!is_tls) return Look{.kind = Look::Kind::kOpaque};
+  if (!hello) {
+    switch (hello.error()) {
+      case HelloFault::kIncomplete:
+        return is_all ? deny(FlightFault::kEnded) : wait();
+      case HelloFault::kTooLong:
+        return deny(FlightFault::kTooLong);
+      case HelloFault::kNotTls:
+      case HelloFault::kMalformed:
+      case HelloFault::kBadName:
+        return deny(FlightFault::kBadHello);
+    }
+  }
+  phase_ = Phase::kTlsAnswer;
+  has_early_data_ = hello->has_early_data;
+  Look look = pass(hello->octets);
+  if (hello->has_encrypted_hello) {
+    if (rules_.ech == NameSettings::Ech::kDeny) return deny(FlightFault::kEncryptedHello);
+    if (rules_.ech == NameSettings::Ech::kIgnore) return look;
+  }
+  if (!rules_.checks_names) return go_opaque();
+  if (!hello->name && rules_.needs_name) return deny(FlightFault::kNoName);
+  look.name = hello->name;
+  return look;
+}
+
+// Between the hello and the answer a client has nothing to say but 0-RTT (RFC 8446 section 2.3),
+// with a change_cipher_spec record for old middleboxes before it.
+Look FirstFlight::look_past_early_data(Bytes waiting) {
+  const std::optional<TlsRecord> record = first_tls_record(waiting);
+  const bool may_pass = record && has_early_data_ &&
+                        (record->content_type == tls_content::kApplicationData ||
+                         record->content_type == tls_content::kChangeCipherSpec);
+  return may_pass ? pass(record->octets) : wait();
+}
+
+Look FirstFlight::look_for_second_hello(Bytes waiting, bool is_all) {
+  if (waiting[0] == tls_content::kHandshake) {
+    const Look hello = look_at_hello(waiting, is_all);
+    return hello.kind == Look::Kind::kOpaque ? deny(FlightFault::kBadHello) : hello;
+  }
+  const std::optional<TlsRecord> record = first_tls_record(waiting);
+  if (record) return pass(record->octets);
+  return is_all ? deny(FlightFault::kEnded) : wait();
+}
+
+Look FirstFlight::look_at_request(Bytes waiting, bool is_all) {
+  const std::expected<HttpRequestHead, HttpFault> head = parse_http_request(waiting);
+  if (!head) {
+    if (head.error() != HttpFault::kIncomplete) return deny(fault_of(head.error()));
+    const bool is_last = is_last_look(waiting, is_all);
+    // Behind a request only requests can come; who waits for an answer to anything else shall hear.
+    const bool is_hopeless = guess_http(waiting, false) == HttpGuess::kOther;
+    if (is_hopeless) return deny(FlightFault::kBadRequest);
+    return is_last ? deny(unfinished(waiting)) : wait();
+  }
+  if (!rules_.checks_names) return go_opaque();
+  if (!head->host && rules_.needs_name) return deny(FlightFault::kNoName);
+  has_upgrade_ = head->has_upgrade && requests_ == 0;
+  is_upgrade_to_http2_ = head->is_upgrade_to_http2;
+  requests_ = static_cast<std::uint8_t>(requests_ == 0 ? 1 : 2);
+  chunks_ = ChunkedBody();
+  if (head->is_chunked) {
+    phase_ = Phase::kHttpChunks;
+  } else {
+    request_passed();
+  }
+  Look look = pass(head->octets + head->body_octets);
+  look.name = head->host;
+  return look;
+}
+
+Look FirstFlight::look_at_chunks(Bytes waiting, bool is_all) {
+  const std::expected<ChunkedBody::Step, HttpFault> step = chunks_.advance(waiting);
+  if (!step) {
+    if (step.error() != HttpFault::kIncomplete) return deny(FlightFault::kBadRequest);
+    return is_last_look(waiting, is_all) ? deny(unfinished(waiting)) : wait();
+  }
+  if (step->is_end) request_passed();
+  return pass(step->octets);
+}
+
+void FirstFlight::request_passed() {
+  phase_ = has_upgrade_ ? Phase::kHttpAnswer : Phase::kHttpHead;
+}
+
+Look FirstFlight::on_answer(Bytes waiting, bool is_all) {
+  const bool is_last = is_last_look(waiting, is_all);
+  if (phase_ == Phase::kTlsAnswer) {
+    const ServerAnswer answer = read_server_answer(waiting);
+    if (answer == ServerAnswer::kIncomplete && !is_last) return wait();
+    phase_ = answer == ServerAnswer::kRetry ? Phase::kSecondHello : Phase::kOpaque;
+    return Look{.kind = Look::Kind::kOpaque};
+  }
+  const std::expected<HttpAnswer, HttpFault> answer = parse_http_answer(waiting);
+  const bool is_known = answer && (answer->status / 100 != 1 || answer->status == 101);
+  const bool is_interim = answer && !is_known;
+  const bool is_incomplete =
+      answer ? is_interim && answer->head_octets == 0 : answer.error() == HttpFault::kIncomplete;
+  if (is_incomplete && !is_last) return wait();
+  if (is_interim && answer->head_octets != 0) return pass(answer->head_octets);
+  if (is_known && answer->status == 101) {
+    // HTTP/2 has requests of its own, each with a host of its own, and nobody here reads them.
+    if (is_upgrade_to_http2_) return deny(FlightFault::kTunnel);
+    return go_opaque();
+  }
+  has_upgrade_ = false;
+  phase_ = Phase::kHttpHead;
+  return Look{.kind = Look::Kind::kOpaque};
+}
+
+namespace {
+
+std::size_t write_alert(MutableBytes out) {
+  // A record with a fatal alert (2), access_denied (49); RFC 8446 section 6.
+  constexpr std::array<std::uint8_t, 7> kAlert = {tls_content::kAlert, 3, 3, 0, 2, 2, 49};
+  if (out.size() < kAlert.size()) return 0;
+  std::ranges::copy(kAlert, out.begin());
+  return kAlert.size();
+}
+
+std::size_t write_forbidden(MutableBytes out, const FlightRefusal& refusal) {
+  std::array<char, 1024> body{};
+  const auto text = fmt::format_to_n(
+      body.data(), body.size(),
+      "cordon: denied: this request {}.\n{}{}{}{}{}{}{}{}{}denial id={}\n", describe(refusal.fault),
+      refusal.dialled.empty() ? "" : "connection opened to: ", refusal.dialled,
+      refusal.dialled.empty() ? "" : "\n",
+      refusal.named.empty() ? "" : "request names: ", refusal.named,
+      refusal.named.empty() ? "" : "\n",
+      refusal.remedy.empty() ? "" : "to allow it: ", refusal.remedy,
+      refusal.remedy.empty() ? "" : "\n", refusal.denial_id);
+  if (text.size > body.size()) return 0;
+  const auto whole = fmt::format_to_n(reinterpret_cast<char*>(out.data()), out.size(),
+                                      "HTTP/1.1 403 Forbidden\r\n"
+                                      "Content-Type: text/plain; charset=utf-8\r\n"
+                                      "Content-Length: {}\r\n"
+                                      "Cache-Control: no-store\r\n"
+                                      "Connection: close\r\n"
+                                      "\r\n"
+                                      "{}",
+                                      text.size, std::string_view(body.data(), text.size));
+  return whole.size > out.size() ? 0 : whole.size;
+}
+
+}  // namespace
+
+std::size_t write_flight_refusal(MutableBytes out, FirstFlight::Protocol protocol,
+                                 const FlightRefusal& refusal) {
+  switch (protocol) {
+    case FirstFlight::Protocol::kTls:
+      return write_alert(out);
+    case FirstFlight::Protocol::kHttp:
+      return write_forbidden(out, refusal);
+    case FirstFlight::Protocol::kUnknown:
+      break;
+  }
+  return 0;
+}
+
+}  // namespace cordon

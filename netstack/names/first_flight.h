@@ -1,0 +1,138 @@
+// The first flight: what the guest's first octets on a stream say about whom they are for. Pure; it
+// sees what waits at the front of the guest's stream, says how much of it may pass, and is asked
+// again when that much has passed. A payload never changes what is dialled: it only ends a flow.
+//
+//   kStart        TLS, HTTP or neither? Whoever waits for the server to speak first is in no hurry
+//     TLS         the ClientHello's name -> kTlsAnswer
+//     HTTP        -> kHttpHead
+//     neither     opaque; refused where the rule needs TLS or the name is not known otherwise
+//   kTlsAnswer    the server's first message: a HelloRetryRequest -> kSecondHello, all else opaque
+//                 (meanwhile only 0-RTT records pass, if the hello announced them)
+//   kSecondHello  the second ClientHello is judged like the first
+//   kHttpHead     one request's head; it and its body pass to the octet, then the next head
+//   kHttpChunks   the parts of a body whose end is not known yet
+//   kHttpAnswer   a request asked for an Upgrade: 101 makes the rest opaque, anything else leads
+//                 back to kHttpHead
+//   kOpaque       nobody looks any more: the stream runs in the kernel
+//
+// An Upgrade is followed only in a connection's first request, where the first answer is known to
+// be the one to it; after a later one the octets that are no request end the flow. A name in an
+// encrypted hello cannot be seen: the outer one counts, or all such hellos are refused, or none.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "netstack/base/bytes.h"
+#include "netstack/flow/translator_config.h"
+#include "netstack/names/client_hello.h"
+#include "netstack/names/http_request.h"
+
+namespace cordon {
+
+/// What is asked of a flow's first flight.
+struct FirstFlightRules {
+  bool checks_names = true;  // whoever is named must be whom the guest dialled
+  bool needs_name = false;   // and somebody must be named: nothing else tells (pin mode)
+  bool needs_tls = false;
+  NameSettings::Ech ech = NameSettings::Ech::kOuter;
+};
+
+enum class FlightFault : std::uint8_t {
+  kNone,
+  kOtherName,       // names somebody else
+  kNoName,          // names nobody, and has to
+  kEncryptedHello,  // has an encrypted ClientHello
+  kNotTls,          // is not TLS, and has to be
+  kBadHello,        // not a ClientHello that has one meaning
+  kBadRequest,      // not an HTTP request that has one meaning
+  kTunnel,          // asks for one, or speaks HTTP/2 without one
+  kTooLong,         // not to be understood from its first 16 KiB
+  kEnded,           // ended before it could be understood
+};
+
+/// A clause for a person: "names another host than the connection was opened to".
+[[nodiscard]] std::string_view describe(FlightFault fault);
+
+struct Look {
+  enum class Kind : std::uint8_t {
+    kWait,    // for more octets, or for the answer
+    kPass,    // `octets` may pass, then look again
+    kOpaque,  // everything may pass from here on
+    kDeny,    // `fault`
+  };
+  Kind kind = Kind::kWait;
+  FlightFault fault = FlightFault::kNone;
+  std::uint64_t octets = 0;
+  std::optional<DnsName> name;  // kPass only if the flow may name it
+};
+
+class FirstFlight {
+ public:
+  enum class Protocol : std::uint8_t { kUnknown, kTls, kHttp };
+
+  /// Opaque: nothing is asked.
+  FirstFlight() = default;
+  explicit FirstFlight(const FirstFlightRules& rules) : rules_(rules), phase_(Phase::kStart) {}
+
+  [[nodiscard]] bool is_opaque() const { return phase_ == Phase::kOpaque; }
+  /// on_answer() wants to see the server's octets before they go on.
+  [[nodiscard]] bool watches_answer() const {
+    return phase_ == Phase::kTlsAnswer || phase_ == Phase::kHttpAnswer;
+  }
+  [[nodiscard]] Protocol protocol() const { return protocol_; }
+  /// A request went before: an answer to it may still be under way to the guest.
+  [[nodiscard]] bool may_owe_answer() const {
+    return protocol_ == Protocol::kHttp && requests_ > 0;
+  }
+
+  /// `waiting`: the guest's octets, up to kLongestFirstFlight of them; `is_all`: no more will come.
+  [[nodiscard]] Look look(Bytes waiting, bool is_all);
+  /// The same for the server's octets, where watches_answer(). kPass: so many are of no further
+  /// interest, the next are; kOpaque: none of them is.
+  [[nodiscard]] Look on_answer(Bytes waiting, bool is_all);
+
+ private:
+  enum class Phase : std::uint8_t {
+    kOpaque,
+    kStart,
+    kTlsAnswer,
+    kSecondHello,
+    kHttpHead,
+    kHttpChunks,
+    kHttpAnswer,
+  };
+
+  Look look_at_start(Bytes waiting, bool is_all);
+  Look look_at_hello(Bytes waiting, bool is_all);
+  Look look_for_second_hello(Bytes waiting, bool is_all);
+  Look look_past_early_data(Bytes waiting);
+  Look look_at_request(Bytes waiting, bool is_all);
+  Look look_at_chunks(Bytes waiting, bool is_all);
+  Look go_opaque();
+  void request_passed();
+
+  FirstFlightRules rules_;
+  Phase phase_ = Phase::kOpaque;
+  Protocol protocol_ = Protocol::kUnknown;
+  ChunkedBody chunks_;
+  bool has_early_data_ = false;
+  bool has_upgrade_ = false;  // of the request that passes
+  bool is_upgrade_to_http2_ = false;
+  std::uint8_t requests_ = 0;  // 2: many
+};
+
+/// What the guest is told before its stream ends: a TLS alert, an HTTP answer or, in any other
+/// protocol, nothing. Octets written; 0 where `out` is too small.
+struct FlightRefusal {
+  FlightFault fault = FlightFault::kNone;
+  std::uint32_t denial_id = 0;
+  std::string_view dialled;  // the name that the guest connected to; empty: it used an address
+  std::string_view named;    // the name that the first flight has; empty: none
+  std::string_view remedy;   // "--allow evil.example", or empty
+};
+[[nodiscard]] std::size_t write_flight_refusal(MutableBytes out, FirstFlight::Protocol protocol,
+                                               const FlightRefusal& refusal);
+
+}  // namespace cordon
