@@ -14,7 +14,7 @@
 namespace cordon {
 namespace {
 
-constexpr long kSettleNanoseconds = 50'000'000;
+constexpr std::chrono::milliseconds kSettle(50);
 // Deeper chains of links than this are loops (the kernel's own limit is 40).
 constexpr int kMaxLinks = 16;
 // A resolv.conf above this is no resolv.conf.
@@ -79,7 +79,8 @@ std::string read_text_file(const std::filesystem::path& path) {
   return text;
 }
 
-Result<std::unique_ptr<HostWatch>> HostWatch::open(std::filesystem::path resolv_conf) {
+Result<std::unique_ptr<HostWatch>> HostWatch::open(std::filesystem::path resolv_conf,
+                                                   std::chrono::nanoseconds first_watch) {
   std::unique_ptr<HostWatch> watch(new HostWatch(std::move(resolv_conf)));
   watch->inotify_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   if (!watch->inotify_.is_open()) {
@@ -94,10 +95,21 @@ Result<std::unique_ptr<HostWatch>> HostWatch::open(std::filesystem::path resolv_
       !add_to_epoll(watch->epoll_.get(), watch->timer_.get())) {
     return errno_error("epoll_ctl");
   }
-  // Watches first, then the content: a change in between is then an event and not lost.
-  watch->lay_watches();
+  // Watches come before a reading: a change in between is then an event and not lost.
+  if (first_watch.count() == 0) {
+    watch->lay_watches();
+  } else if (!watch->set_timer(first_watch)) {
+    return errno_error("timerfd_settime");
+  }
   watch->current_ = parse_resolv_conf(read_text_file(watch->path_));
   return watch;
+}
+
+bool HostWatch::set_timer(std::chrono::nanoseconds delay) {
+  itimerspec time{};
+  time.it_value.tv_sec = delay.count() / 1'000'000'000;
+  time.it_value.tv_nsec = delay.count() % 1'000'000'000;
+  return ::timerfd_settime(timer_.get(), 0, &time, nullptr) == 0;
 }
 
 void HostWatch::lay_watches() {
@@ -123,9 +135,7 @@ std::optional<std::vector<Endpoint>> HostWatch::on_readable() {
     ::timerfd_gettime(timer_.get(), &settle);
     // Running already: the reading to come sees this event's change too, and other files' changes
     // in a busy directory do not put it off for ever.
-    if (settle.it_value.tv_nsec != 0) return std::nullopt;
-    settle.it_value.tv_nsec = kSettleNanoseconds;
-    ::timerfd_settime(timer_.get(), 0, &settle, nullptr);
+    if (settle.it_value.tv_nsec == 0) (void)set_timer(kSettle);  // Fails for no timer only.
     return std::nullopt;
   }
   if (!drain(timer_.get())) return std::nullopt;

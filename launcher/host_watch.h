@@ -9,11 +9,16 @@
 // events of one change: the file is read 50 ms after the first one, and a list is told only where
 // it differs from the one before.
 //
+// The watches are laid when the command has run for a second: most commands have ended by then, and
+// taking a watch down makes the end of the process wait for the kernel (15 ms and more, an SRCU
+// grace period). What changed in that second is read then.
+//
 // One descriptor to the outside, an epoll that holds inotify and a timer; readable when there is
 // something to do. Interfaces and routes are not watched here: the translator asks the host's FIB
 // for every flow and has its own monitor.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -31,9 +36,11 @@ namespace cordon {
 
 class HostWatch {
  public:
-  /// Starts watching. Fails only where the kernel has no inotify instance left for this user.
+  /// Reads the file, and watches it from `first_watch` on. Fails only where the kernel has no
+  /// inotify instance left for this user.
   [[nodiscard]] static Result<std::unique_ptr<HostWatch>> open(
-      std::filesystem::path resolv_conf = "/etc/resolv.conf");
+      std::filesystem::path resolv_conf = "/etc/resolv.conf",
+      std::chrono::nanoseconds first_watch = std::chrono::seconds(1));
 
   /// Readable when on_readable() is to be called.
   [[nodiscard]] int fd() const { return epoll_.get(); }
@@ -46,6 +53,7 @@ class HostWatch {
 
  private:
   explicit HostWatch(std::filesystem::path path) : path_(std::move(path)) {}
+  [[nodiscard]] bool set_timer(std::chrono::nanoseconds delay);
   void lay_watches();
 
   std::filesystem::path path_;

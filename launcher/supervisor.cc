@@ -352,20 +352,21 @@ int Supervisor::finish() {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+// The translator is told by the half-closed channel, says what it has still to say, and closes its
+// end. Its corpse is not waited for: the kernel takes the tap down in tens of milliseconds, and
+// init reaps it.
 void Supervisor::end_translator() {
-  // Half closed: it sees the end, and what it has still to tell arrives.
   if (translator_->control.is_open()) ::shutdown(translator_->control.get(), SHUT_WR);
   const std::int64_t deadline = now_milliseconds() + kTranslatorGraceMilliseconds;
-  for (;;) {
+  while (translator_->control.is_open()) {
     const std::int64_t left = deadline - now_milliseconds();
-    std::array<pollfd, 2> ready{pollfd{.fd = translator_pid_.get(), .events = POLLIN},
-                                pollfd{.fd = translator_->control.get(), .events = POLLIN}};
-    if (left <= 0 || ::poll(ready.data(), ready.size(), static_cast<int>(left)) == 0) break;
-    if (ready[1].revents != 0) read_control();
-    if (ready[0].revents != 0) break;
+    pollfd ready{.fd = translator_->control.get(), .events = POLLIN};
+    if (left <= 0 || ::poll(&ready, 1, static_cast<int>(left)) == 0) {
+      ::syscall(SYS_pidfd_send_signal, translator_pid_.get(), SIGKILL, nullptr, 0);
+      return;
+    }
+    read_control();
   }
-  ::syscall(SYS_pidfd_send_signal, translator_pid_.get(), SIGKILL, nullptr, 0);
-  ::waitpid(translator_->pid, nullptr, 0);
 }
 
 void Supervisor::abandon() {

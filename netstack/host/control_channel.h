@@ -27,6 +27,8 @@ class ControlChannel final : public Events {
   [[nodiscard]] int descriptor() const { return socket_.get(); }
   /// The next message of the supervisor; EAGAIN where none waits, EPIPE where it has gone.
   [[nodiscard]] IoResult<Message> receive();
+  /// What was told arrives, and then the end.
+  void close() { socket_.reset(); }
 
  private:
   bool send(const Message& message);

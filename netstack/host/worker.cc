@@ -78,6 +78,7 @@ class KernelWorker final : public Worker {
   int run() override;
 
  private:
+  int serve();
   TranslatorPorts ports() const;
   Status watch(int descriptor, SocketOwner owner, const char* what);
   bool on_event(Instant now, const SocketEvent& event);
@@ -137,7 +138,16 @@ Status KernelWorker::watch_all() {
   return {};
 }
 
+// The supervisor takes the channel's end for ours and lets the rest go by itself; ports that the
+// next sandbox may want are free by then.
 int KernelWorker::run() {
+  const int error = serve();
+  published_.clear();
+  control_.close();
+  return error;
+}
+
+int KernelWorker::serve() {
   Instant now = monotonic_now();
   while (true) {
     const Instant deadline = std::min(translator_.next_deadline(), change_due_);

@@ -27,8 +27,8 @@ class HostWatchFile : public testing::Test {
     std::ofstream(path) << text;
   }
 
-  void open() {
-    auto watch = HostWatch::open(path_);
+  void open(std::chrono::nanoseconds first_watch = std::chrono::nanoseconds(0)) {
+    auto watch = HostWatch::open(path_, first_watch);
     ASSERT_TRUE(watch) << watch.error().message();
     watch_ = *std::move(watch);
   }
@@ -61,6 +61,15 @@ TEST_F(HostWatchFile, TellsAFileThatIsRewritten) {
   ASSERT_EQ(watch_->current().servers.size(), 1U);
   write(path_, "nameserver 9.9.9.10\n");
   EXPECT_EQ(told_first(), "9.9.9.10");
+}
+
+TEST_F(HostWatchFile, TellsWhatChangedBeforeTheWatchesWereLaidAndWhatChangesAfter) {
+  write(path_, "nameserver 9.9.9.9\n");
+  open(std::chrono::milliseconds(100));
+  write(path_, "nameserver 9.9.9.10\n");
+  EXPECT_EQ(told_first(), "9.9.9.10");
+  write(path_, "nameserver 9.9.9.11\n");
+  EXPECT_EQ(told_first(), "9.9.9.11");
 }
 
 TEST_F(HostWatchFile, TellsAFileThatIsReplacedByRenaming) {
