@@ -70,7 +70,9 @@ Result<SandboxPlan> plan_sandbox(const RunOptions& options, const HostFacts& hos
   translator.gateway_link_local = *IpAddress::parse("fe80::1");
   translator.mtu = options.mtu;
   translator.policy = Policy(options.policy);
-  translator.reports_flows = options.verbosity == Verbosity::kVerbose || !options.log_path.empty();
+  translator.names = options.names;
+  const bool has_flows_logged = !options.log_path.empty() && options.logs_flows;
+  translator.reports_flows = options.verbosity == Verbosity::kVerbose || has_flows_logged;
 
   plan.resolv_conf = options.dns.kind == DnsChoice::Kind::kOff
                          ? guest_resolv_conf_without_dns()

@@ -22,6 +22,13 @@ struct RawOptions {
   std::vector<std::string> pass_fds;
   std::vector<std::string> mtu;
   std::vector<std::string> log;
+  std::vector<std::string> policies;
+  std::vector<std::string> presets;
+  std::vector<std::string> modes;
+  std::vector<std::string> dns_modes;
+  bool asks = false;
+  bool reports = false;
+  bool trusts_folder = false;
   bool is_offline = false;
   bool maps_root = false;
   bool may_nest = false;
@@ -32,6 +39,13 @@ struct RawOptions {
 
 std::vector<OptionSpec> specs_of(RawOptions& raw) {
   return {
+      {.names = "--policy", .values = &raw.policies},
+      {.names = "--use", .values = &raw.presets},
+      {.names = "--trust", .is_set = &raw.trusts_folder},
+      {.names = "--mode", .values = &raw.modes},
+      {.names = "--ask", .is_set = &raw.asks},
+      {.names = "--report", .is_set = &raw.reports},
+      {.names = "--dns-mode", .values = &raw.dns_modes},
       {.names = "--allow", .values = &raw.allow},
       {.names = "--deny", .values = &raw.deny},
       {.names = "--class", .values = &raw.classes},
@@ -101,61 +115,6 @@ Status read_class(const std::string& text, PolicyInput& policy) {
   return {};
 }
 
-/// ADDR, ADDR:PORT, [ADDR6]:PORT; an IPv6 address alone needs no brackets.
-std::optional<Endpoint> parse_server(std::string_view text) {
-  constexpr std::uint16_t kDnsPort = 53;
-  if (const auto address = IpAddress::parse(text)) return Endpoint{*address, kDnsPort};
-  std::string_view host = text;
-  std::string_view port_text;
-  if (text.starts_with('[')) {
-    const auto close = text.find(']');
-    if (close == std::string_view::npos) return std::nullopt;
-    host = text.substr(1, close - 1);
-    port_text = text.substr(close + 1);
-    if (!port_text.empty() && !port_text.starts_with(':')) return std::nullopt;
-    if (!port_text.empty()) port_text.remove_prefix(1);
-    if (port_text.empty() && !text.ends_with(']')) return std::nullopt;
-  } else {
-    const auto colon = text.rfind(':');
-    if (colon == std::string_view::npos) return std::nullopt;
-    host = text.substr(0, colon);
-    port_text = text.substr(colon + 1);
-    if (port_text.empty()) return std::nullopt;
-  }
-  const auto address = IpAddress::parse(host);
-  if (!address || address->is_v6() != text.starts_with('[')) return std::nullopt;
-  if (port_text.empty()) return Endpoint{*address, kDnsPort};
-  const auto port = parse_number(port_text);
-  if (!port || *port == 0 || *port > 65535) return std::nullopt;
-  return Endpoint{*address, static_cast<std::uint16_t>(*port)};
-}
-
-Result<DnsChoice> read_dns(const std::vector<std::string>& texts) {
-  DnsChoice choice;
-  for (const std::string& text : texts) {
-    if (text == "host" || text == "off") {
-      if (texts.size() > 1) {
-        return plain_error(fmt::format("--dns {}: cannot be combined with another --dns", text));
-      }
-      choice.kind = text == "off" ? DnsChoice::Kind::kOff : DnsChoice::Kind::kHost;
-      return choice;
-    }
-    const auto server = parse_server(text);
-    if (!server) {
-      return plain_error(
-          fmt::format("--dns {}: not a DNS server's address; write an IP address, "
-                      "ADDRESS:PORT, [IPV6]:PORT, host or off",
-                      text));
-    }
-    if (server->address.is_unspecified() || server->address.is_multicast_or_broadcast()) {
-      return plain_error(fmt::format("--dns {}: that address cannot be a DNS server's", text));
-    }
-    choice.kind = DnsChoice::Kind::kList;
-    choice.servers.push_back(*server);
-  }
-  return choice;
-}
-
 Status read_mtu(const std::vector<std::string>& texts, RunOptions& options) {
   if (texts.empty()) return {};
   const auto mtu = parse_number(texts.back());
@@ -209,10 +168,20 @@ Status refuse_contradictions(const RawOptions& raw) {
     return plain_error("--quiet and --verbose contradict each other; give one of them");
   }
   if (!raw.is_offline) return {};
+  for (const auto& [name, is_set] :
+       {std::pair("ask", raw.asks), {"report", raw.reports}, {"trust", raw.trusts_folder}}) {
+    if (is_set) {
+      return plain_error(
+          fmt::format("--offline and --{} contradict each other: offline there is no "
+                      "network but lo; remove one of them",
+                      name));
+    }
+  }
   const std::pair<std::string_view, const std::vector<std::string>*> network_options[] = {
-      {"allow", &raw.allow},     {"deny", &raw.deny}, {"class", &raw.classes},
-      {"publish", &raw.publish}, {"dns", &raw.dns},   {"subnet", &raw.subnet},
-      {"mtu", &raw.mtu},
+      {"policy", &raw.policies},    {"use", &raw.presets},     {"mode", &raw.modes},
+      {"dns-mode", &raw.dns_modes}, {"allow", &raw.allow},     {"deny", &raw.deny},
+      {"class", &raw.classes},      {"publish", &raw.publish}, {"dns", &raw.dns},
+      {"subnet", &raw.subnet},      {"mtu", &raw.mtu},
   };
   for (const auto& [name, values] : network_options) {
     if (!values->empty()) {
@@ -222,6 +191,36 @@ Status refuse_contradictions(const RawOptions& raw) {
                       name, values->front()));
     }
   }
+  return {};
+}
+
+Status read_mode(const RawOptions& raw, RunOptions& options) {
+  std::vector<std::pair<std::string, std::string>> given;  // the option, the mode
+  for (const std::string& mode : raw.modes) given.emplace_back("--mode " + mode, mode);
+  if (raw.asks) given.emplace_back("--ask", "ask");
+  if (raw.reports) given.emplace_back("--report", "report");
+  if (given.empty()) return {};
+  const auto& [option, word] = given.front();
+  options.mode = parse_policy_mode(word);
+  if (!options.mode) {
+    return plain_error(fmt::format("{}: the modes are enforce, report and ask", option));
+  }
+  for (const auto& [other, other_word] : given) {
+    if (other_word == word) continue;
+    return plain_error(
+        fmt::format("{} and {} contradict each other; give one of them", option, other));
+  }
+  return {};
+}
+
+Status read_dns_mode(const RawOptions& raw, RunOptions& options) {
+  if (raw.dns_modes.empty()) return {};
+  const std::string& word = raw.dns_modes.back();
+  const auto mode = parse_dns_mode(word);
+  if (!mode) {
+    return plain_error(fmt::format("--dns-mode {}: the modes are map, pin, open and off", word));
+  }
+  options.names.mode = *mode;
   return {};
 }
 
@@ -240,7 +239,15 @@ Result<RunOptions> judge(const RawOptions& raw) {
     if (!spec) return wrap(at_option("publish", text), spec.error());
     options.publish.push_back(*std::move(spec));
   }
-  CORDON_TRY(options.dns, read_dns(raw.dns));
+  auto dns = parse_dns_choice(raw.dns);
+  if (!dns) return plain_error("--dns " + dns.error().message());
+  if (!raw.dns.empty()) options.dns_given = *dns;
+  options.dns = *std::move(dns);
+  options.policy_files = raw.policies;
+  options.presets = raw.presets;
+  options.trusts_folder = raw.trusts_folder;
+  CORDON_TRY_STATUS(read_mode(raw, options));
+  CORDON_TRY_STATUS(read_dns_mode(raw, options));
   CORDON_TRY_STATUS(read_mtu(raw.mtu, options));
   for (const std::string& text : raw.subnet) CORDON_TRY_STATUS(read_subnet(text, options));
   for (const std::string& text : raw.pass_fds) CORDON_TRY_STATUS(read_pass_fd(text, options));

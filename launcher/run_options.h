@@ -15,11 +15,14 @@
 #include <string_view>
 #include <vector>
 
+#include "launcher/dns_choice.h"
 #include "launcher/option_words.h"
+#include "launcher/policy_file.h"
 #include "launcher/published_ports.h"
 #include "netstack/address/classes.h"
 #include "netstack/address/ip_address.h"
 #include "netstack/base/result.h"
+#include "netstack/flow/translator_config.h"
 #include "netstack/policy/policy.h"
 
 namespace cordon {
@@ -28,24 +31,22 @@ namespace cordon {
 inline constexpr std::uint16_t kMinMtu = 1280;
 inline constexpr std::uint16_t kMaxMtu = 65520;
 
-struct DnsChoice {
-  enum class Kind : std::uint8_t {
-    kHost,  // what the host's resolv.conf says, followed as it changes
-    kList,  // `servers`, in order
-    kOff,   // no resolver
-  };
-  Kind kind = Kind::kHost;
-  std::vector<Endpoint> servers;
-};
-
 /// How much is said on stderr.
 enum class Verbosity : std::uint8_t { kQuiet, kNormal, kVerbose };
 
 struct RunOptions {
-  PolicyInput policy;  // default action, rules, class overrides
+  PolicyInput policy;  // default action, rules, class overrides: of the options alone until
+                       // with_policies() has read the files (policy_set.h)
+  std::vector<std::string> policy_files;  // --policy, as written
+  std::vector<std::string> presets;       // --use
+  bool trusts_folder = false;             // --trust: ./cordon.toml counts
+  std::optional<PolicyMode> mode;         // --mode, --ask, --report
+  NameSettings names;                     // --dns-mode, and of the files [dns] and [tls]
+  RuleLimits limits;                      // of the files: [limits], for all flows together
   bool is_offline = false;
   std::vector<PublishSpec> publish;
   std::uint16_t mtu = 1500;
+  std::optional<DnsChoice> dns_given;  // --dns
   DnsChoice dns;
   std::optional<Prefix> subnet_v4;
   std::optional<Prefix> subnet_v6;
@@ -54,6 +55,9 @@ struct RunOptions {
   bool has_new_session = false;
   std::vector<int> pass_fds;
   std::string log_path;  // empty: no log
+  LogFormat log_format = LogFormat::kJson;
+  bool logs_flows = true;
+  bool logs_denied = true;
   Verbosity verbosity = Verbosity::kNormal;
   std::vector<std::string> command;  // never empty after a successful parse
 };

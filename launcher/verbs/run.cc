@@ -14,6 +14,7 @@
 #include "launcher/config.h"
 #include "launcher/event_log.h"
 #include "launcher/host_watch.h"
+#include "launcher/policy_set.h"
 #include "launcher/process_lookup.h"
 #include "launcher/supervisor.h"
 #include "netstack/base/token_bucket.h"
@@ -157,12 +158,14 @@ Result<Prepared> prepare(const RunOptions& options) {
 
 }  // namespace
 
-int run(const RunOptions& options) {
-  auto prepared = prepare(options);
+int run(const RunOptions& given) {
+  auto with_files = with_policies(given);
+  auto prepared = with_files ? prepare(*with_files) : std::unexpected(with_files.error());
   if (!prepared) {
     fmt::print(stderr, "cordon: {}\n", prepared.error().message());
     return kExitOwnFailure;
   }
+  const RunOptions& options = *with_files;
   const Policy policy = prepared->plan.translator.policy;
   EventLog log(options.verbosity, STDERR_FILENO, std::move(prepared->log), policy);
   for (const std::string& remark : prepared->remarks) log.remark(remark);
