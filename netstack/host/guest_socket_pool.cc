@@ -1,5 +1,6 @@
 #include "netstack/host/guest_socket_pool.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/tcp.h>
@@ -16,6 +17,8 @@ namespace {
 
 // Sockets of each kind that are kept ready: what a burst takes while the guest side wakes up.
 constexpr std::uint32_t kReserve = 32;
+// The same before the first one was taken.
+constexpr std::uint32_t kFirstReserve = 4;
 
 // The eventfd adds requests up; in its value the low bits count those for sockets, and these mean
 // more.
@@ -94,10 +97,14 @@ void GuestSocketPool::serve(const std::function<void()>& restore_steering) {
   }
 }
 
+std::uint32_t GuestSocketPool::wanted(const Lane& lane, std::uint32_t taken) {
+  return taken == 0 ? std::min(kFirstReserve, lane.reserve) : lane.reserve;
+}
+
 void GuestSocketPool::refill(std::size_t lane_index, std::uint32_t& given) {
   const Lane& lane = lanes_[lane_index];
   const std::uint32_t taken = lane.taken.load(std::memory_order_acquire);
-  while (given - taken < lane.reserve) {
+  while (given - taken < wanted(lane, taken)) {
     IoResult<UniqueFd> socket = make_socket(static_cast<GuestSocketKind>(lane_index));
     if (!socket) return;  // Out of descriptors: the next request tries again.
     const int descriptor = socket->get();
@@ -132,7 +139,7 @@ IoResult<UniqueFd> GuestSocketPool::take(GuestSocketKind kind) {
   const std::uint32_t taken = lane.taken.load(std::memory_order_relaxed) + 1;
   lane.taken.store(taken, std::memory_order_release);
   // One request for half of the reserve, so that the guest side wakes once for many flows.
-  if (taken % (kReserve / 2) == 0) request(1);
+  if (taken == 1 || taken % (kReserve / 2) == 0) request(1);
   return socket;
 }
 

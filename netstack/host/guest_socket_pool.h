@@ -6,6 +6,9 @@
 // are off the handshake's path). Both threads share one descriptor table, so a socket is handed
 // over as its number, through a pipe; the main thread asks for more through an eventfd before it
 // runs dry.
+//
+// A lane that nobody has taken from holds a few sockets only: many commands open no connection at
+// all, and none should wait for sockets that it does not use.
 #pragma once
 
 #include <array>
@@ -48,11 +51,12 @@ class GuestSocketPool {
     std::array<int, 16> stock{};
     std::size_t stocked = 0;
     std::atomic<std::uint32_t> taken{0};  // by the main thread, ever
-    std::uint32_t reserve = 0;            // how many the guest side keeps ready
+    std::uint32_t reserve = 0;            // how many the guest side keeps ready once one was taken
   };
 
   GuestSocketPool() = default;
   void refill(std::size_t lane_index, std::uint32_t& given);
+  [[nodiscard]] static std::uint32_t wanted(const Lane& lane, std::uint32_t taken);
   void request(std::uint64_t value);
 
   std::array<Lane, kGuestSocketKinds> lanes_;
