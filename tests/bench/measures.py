@@ -122,8 +122,9 @@ class Bench:
             print(text, file=sys.stderr, flush=True)
 
     def remark(self, text):
-        self.remarks.append(text)
-        self.say(text, is_lasting=True)
+        if text not in self.remarks:
+            self.remarks.append(text)
+            self.say(text, is_lasting=True)
 
     def close(self):
         for sandbox in self._open.values():
@@ -368,7 +369,7 @@ def memory(bench):
 def fitting(bench, counts):
     most = most_flows()
     if counts[-1] > most:
-        bench.remark(f"the descriptor limit of this user has room for {most} flows, so that many are the most")
+        bench.remark(f"the descriptor limit (ulimit -Hn) has room for {most} flows: no more are held")
     return sorted({min(count, most) for count in counts})
 
 

@@ -23,8 +23,8 @@ def cell_text(cell, digits):
 def table_text(table):
     columns = table.columns
     head = [table.axis or "", *(f"{int(column):,}" if table.axis else column for column in columns)]
-    rows = [[row, *(cell_text(cells.get(column), table.digits) for column in columns)]
-            for row, cells in table.cells.items()]
+    rows = [[row, *(cell_text(table.cells[row].get(column), table.digits) for column in columns)]
+            for row in table.rows]
     direction = "more is better" if table.is_more_better else "less is better"
     lines = [f"### {table.title} ({table.unit}, {direction})", "", *markdown(head, rows)]
     if table.note:

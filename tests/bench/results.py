@@ -6,6 +6,8 @@ A failed run is kept as a failure with its reason; it is never a figure.
 import dataclasses
 import statistics
 
+ROWS = ("direct", "cordon", "pasta", "slirp4netns")
+
 
 @dataclasses.dataclass
 class Table:
@@ -21,6 +23,13 @@ class Table:
 
     def cell(self, row, column):
         return self.cells.setdefault(row, {}).setdefault(column, Cell())
+
+    @property
+    def rows(self):
+        """The direct path first, then each tool, at the MTU of a wire before its best."""
+        names = list(dict.fromkeys(row.partition(" ")[0] for row in self.cells))
+        order = sorted(names, key=lambda name: ROWS.index(name) if name in ROWS else len(ROWS))
+        return sorted(self.cells, key=lambda row: (order.index(row.partition(" ")[0]), " " not in row))
 
     @property
     def columns(self):

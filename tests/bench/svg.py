@@ -13,19 +13,34 @@ WIDTH, PANEL, MARGIN = 760, 360, 20
 BAR, GAP, HEAD = 16, 6, 58
 NAME, VALUE = 110, 78  # room for a tool's name before a bar and for its figure after it
 
-STYLE = """
-  text { font: 12px system-ui, sans-serif; fill: #24292f }
-  .title { font-size: 15px; font-weight: 600 } .quiet { fill: #59636e } .end { text-anchor: end }
-  .middle { text-anchor: middle } .panel { font-weight: 600 }
-  .back { fill: #ffffff } .grid { stroke: #d1d9e0; stroke-width: 1 } .range { stroke: #24292f; stroke-width: 1.5 }
-  .direct { --c: #818b98 } .cordon { --c: #0969da } .pasta { --c: #d4702b } .slirp4netns { --c: #2f8f46 }
-  rect.bar { fill: var(--c) } .wire { opacity: .55 } polyline { fill: none; stroke: var(--c); stroke-width: 2.5 }
-  circle { fill: var(--c) } .name { fill: var(--c); font-weight: 600 }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3 } .quiet { fill: #9198a1 } .back { fill: #0d1117 } .grid { stroke: #3d444d }
-    .range { stroke: #e6edf3 }
-    .direct { --c: #9198a1 } .cordon { --c: #58a6ff } .pasta { --c: #f0883e } .slirp4netns { --c: #56d364 }
-  }
+# Ink, quiet ink, paper, grid, and a colour for each tool: in light, and in dark.
+LIGHT = {"ink": "#24292f", "quiet": "#59636e", "paper": "#ffffff", "grid": "#d1d9e0", "direct": "#818b98",
+         "cordon": "#0969da", "pasta": "#c4621f", "slirp4netns": "#2f8f46"}
+DARK = {"ink": "#e6edf3", "quiet": "#9198a1", "paper": "#0d1117", "grid": "#3d444d", "direct": "#9198a1",
+        "cordon": "#58a6ff", "pasta": "#f0883e", "slirp4netns": "#56d364"}
+TOOLS = ("direct", "cordon", "pasta", "slirp4netns")
+
+
+def colours(scheme):
+    rules = [f"text {{ fill: {scheme['ink']} }}", f".quiet {{ fill: {scheme['quiet']} }}",
+             f".paper {{ fill: {scheme['paper']} }}", f".grid {{ stroke: {scheme['grid']} }}",
+             f".range {{ stroke: {scheme['ink']} }}"]
+    for tool in TOOLS:
+        rules.append(f".{tool} .bar, .{tool} circle, .{tool} .name {{ fill: {scheme[tool]} }}")
+        rules.append(f".{tool} polyline {{ stroke: {scheme[tool]} }}")
+    return "\n".join(rules)
+
+
+STYLE = f"""
+text {{ font: 12px system-ui, "DejaVu Sans", sans-serif }}
+.title {{ font-size: 15px; font-weight: 600 }} .panel, .name {{ font-weight: 600 }}
+.end {{ text-anchor: end }} .middle {{ text-anchor: middle }}
+.grid {{ stroke-width: 1 }} .range {{ stroke-width: 1.5 }} polyline {{ fill: none; stroke-width: 2.5 }}
+.wire {{ opacity: .55 }}
+{colours(LIGHT)}
+@media (prefers-color-scheme: dark) {{
+{colours(DARK)}
+}}
 """
 
 
@@ -48,7 +63,7 @@ def page(table, height, shapes):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
         f'aria-label="{escape(table.title)}">',
         f"<style>{STYLE}</style>",
-        f'<rect class="back" width="{WIDTH}" height="{height:.0f}"/>',
+        f'<rect class="paper" width="{WIDTH}" height="{height:.0f}"/>',
         text(MARGIN, 26, table.title, "title"),
         text(MARGIN, 44, f"{table.unit}, {direction}; thin line: range of all runs. {table.note}", "quiet"),
         *shapes, "</svg>", ""])
@@ -57,7 +72,7 @@ def page(table, height, shapes):
 # Bars.
 
 def bars(table):
-    shapes, rows = [], list(table.cells)
+    shapes, rows = [], table.rows
     height = 24 + len(rows) * (BAR + GAP) + 14
     for i, column in enumerate(table.columns):
         x = MARGIN + i % 2 * (PANEL + MARGIN)
@@ -115,7 +130,8 @@ def lines(table):
         shapes.append(text(x, BOTTOM + 20, f"{int(column):,}", "middle quiet"))
     shapes.append(text((LEFT + RIGHT) / 2, BOTTOM + 40, table.axis, "middle"))
     ends = []
-    for row, cells in table.cells.items():
+    for row in table.rows:
+        cells = table.cells[row]
         points = [(places[column], cells[column]) for column in columns if column in cells and cells[column].samples]
         shapes += curve(row, points, height)
         if points:

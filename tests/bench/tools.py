@@ -197,7 +197,7 @@ class Slirp4netns(Sandbox):
         ready, written = os.pipe()
         words = [world.programs["slirp4netns"], "--configure", f"--mtu={mtu}", f"--api-socket={api}",
                  f"--ready-fd={written}", str(self.process.pid), "tap0"]
-        self._slirp = world.start([*world.credentials(), *words], stdout=self.log, stderr=self.log,
+        self._slirp = world.start([*world.entering_credentials(), *words], stdout=self.log, stderr=self.log,
                                   pass_fds=[written])
         os.close(written)
         is_ready = select.select([ready], [], [], 10)[0] and os.read(ready, 1)

@@ -32,7 +32,7 @@ SERVERS = [f"198.51.100.{last}" for last in range(17, 31)]
 SERVER = SERVERS[0]
 PORT = 5001
 
-WANTED_DESCRIPTORS = 131072
+WANTED_DESCRIPTORS = 65536
 
 
 def enter():
@@ -56,7 +56,8 @@ def enter():
 
 
 def _raise_descriptor_limit():
-    """Ten thousand flows need twenty thousand descriptors of a tool. Only root may raise the hard limit."""
+    """Ten thousand flows need thirty thousand descriptors. Only root may raise the hard limit, and not every
+    container's root."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = int(pathlib.Path("/proc/sys/fs/nr_open").read_text())
     wanted = max(hard, min(WANTED_DESCRIPTORS, most)) if os.geteuid() == 0 else hard
@@ -67,8 +68,9 @@ def _raise_descriptor_limit():
 
 
 def most_flows():
-    """Idle flows that fit the descriptor limit: a tool may need two for each."""
-    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2000) // 2
+    """Idle flows that fit the descriptor limit: a tool needs two for each, and cordon keeps a third for flows of
+    other kinds."""
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 3 // 100 * 100
 
 
 def sh(*lines):
@@ -164,6 +166,11 @@ class World:
         if os.environ[ENTERED] == "userns":
             return ["unshare", "--user", f"--map-user={ORDINARY_USER}", f"--map-group={ORDINARY_USER}", "--"]
         return ["setpriv", "--reuid", str(ORDINARY_USER), "--regid", str(ORDINARY_USER), "--clear-groups", "--"]
+
+    def entering_credentials(self):
+        """The same for a program that enters a namespace of another ordinary user's: where each has a user namespace
+        of its own, only their common parent may."""
+        return [] if os.environ[ENTERED] == "userns" else self.credentials()
 
     def environment(self):
         return {"HOME": str(SCRATCH / "home"), "LC_ALL": "C.UTF-8", "TMPDIR": str(SCRATCH / "tmp"),
