@@ -247,7 +247,7 @@ class Kills(FaultTest):
         self.assertNotEqual(status, 0)
 
         def gone():
-            return not [p for p in parts["all"] if self.alive(p)]
+            return not [p for p in parts["all"] if self.world.alive(p)]
         wait_until(gone, f"all of {parts} to end after kill -9 of the {part}", 1 if delay is None else 2)
         here = os.readlink("/proc/self/ns/net")
         for entry in os.listdir("/proc"):
@@ -255,14 +255,6 @@ class Kills(FaultTest):
                 network = self.world._network_of(int(entry))
                 self.assertFalse(network != here and network in namespaces, f"{entry} holds the network")
         return status
-
-    @staticmethod
-    def alive(pid):
-        try:
-            stat = open(f"/proc/{pid}/stat").read()
-            return stat[stat.rindex(")") + 2] not in "ZX"
-        except OSError:
-            return False
 
     def setUp(self):
         self.guest.ask(address=SERVER4, port=PORT, text="x")  # the shared guest is not among the victims

@@ -246,16 +246,19 @@ class DnsServer:
 
 
 def nginx(world, port=80):
-    """The real one, on all addresses of ext; serves SCRATCH/www."""
+    """The real one, on all addresses of ext; serves SCRATCH/www, and takes PUT below /upload/."""
     folder = SCRATCH / "nginx"
     folder.mkdir(exist_ok=True)
+    (SCRATCH / "www/upload").mkdir(exist_ok=True)
+    (SCRATCH / "www/upload").chmod(0o777)
     (folder / "nginx.conf").write_text(f"""
         daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/error;
         events {{ worker_connections 4096; }}
         http {{
           access_log off; sendfile on; client_body_temp_path {folder}/body; proxy_temp_path {folder}/p;
           fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-          server {{ listen {port} backlog=2048; listen [::]:{port} backlog=2048; root {SCRATCH}/www; }}
+          server {{ listen {port} backlog=2048; listen [::]:{port} backlog=2048; root {SCRATCH}/www;
+            client_max_body_size 0; location /upload/ {{ dav_methods PUT; }} }}
         }}""")
     child = world.ext.start(["nginx", "-e", f"{folder}/error", "-c", f"{folder}/nginx.conf"],
                             stdin=subprocess.DEVNULL)

@@ -1,6 +1,7 @@
 """TCP as a guest sees it: transfers, every way to end a stream, every way to fail a dial, and sockets that
 programs set up in unusual ways (performance.md §1)."""
 
+import hashlib
 import os
 import signal
 import time
@@ -34,7 +35,7 @@ class Transfer(NetworkTest):
                 sent = self.guest.call("upload", within=150, address=address, port=9002, size=SIZE)
                 self.assertEqual(sent["told"], f"{sent['sha256']} {SIZE}")
 
-    def test_curl_fetches_from_nginx(self):
+    def test_curl_fetches_from_nginx_and_uploads_to_it(self):
         child = servers.nginx(self.world)
         self.addCleanup(servers.stop_all, child)
         with open(SCRATCH / "www/big", "wb") as file:
@@ -46,7 +47,17 @@ class Transfer(NetworkTest):
                     "sh", "-c", f"curl -sS --fail http://{host}/big | sha256sum"])
                 self.assertEqual(got["status"], 0, got)
                 self.assertEqual(got["out"].split()[0], servers.pattern_sha256(SIZE))
+                got = self.guest.call("run", within=130, timeout=120, command=[
+                    "curl", "-sS", "--fail", "-T", str(SCRATCH / "www/big"), f"http://{host}/upload/big"])
+                self.assertEqual(got["status"], 0, got)
+                self.assertEqual(self.sha256(SCRATCH / "www/upload/big"), servers.pattern_sha256(SIZE))
+                os.unlink(SCRATCH / "www/upload/big")
         os.unlink(SCRATCH / "www/big")
+
+    @staticmethod
+    def sha256(path):
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Ends(NetworkTest):
@@ -131,7 +142,8 @@ class Ends(NetworkTest):
         time.sleep(0.3)
         before = descriptors()
         self.guest.connect_many(address=SERVER4, port=9017, count=200)
-        wait_until(lambda: descriptors() <= before, f"descriptors to go back to {before}", 10)
+        # Of four kinds of sockets up to 32 stand ready, refilled by the half: that many may come and go.
+        wait_until(lambda: descriptors() <= before + 36, f"descriptors to go back to {before}", 10)
 
 
 class Dials(NetworkTest):
@@ -157,20 +169,20 @@ class Dials(NetworkTest):
         self.assertLess(min(self.guest.connect(address=CLOSED4, port=81)["seconds"] for _ in range(5)), 0.05)
 
     def test_unreachable_network_and_host(self):
-        self.world.ext.run("ip route add unreachable 198.51.100.64/28",
-                           "ip -6 route add unreachable 2001:db8:64::/64")
+        self.world.ext.run("ip route replace unreachable 198.51.100.64/28",
+                           "ip -6 route replace unreachable 2001:db8:64::/64")
         self.assert_same_as_outside("198.51.100.65", 80, "EHOSTUNREACH")
         self.assert_same_as_outside("2001:db8:64::1", 80, "EHOSTUNREACH", "ENETUNREACH")
 
     def test_no_route_on_the_host(self):
-        self.world.host.run("ip route add unreachable 198.51.100.80/28",
-                            "ip -6 route add unreachable 2001:db8:80::/64")
+        self.world.host.run("ip route replace unreachable 198.51.100.80/28",
+                            "ip -6 route replace unreachable 2001:db8:80::/64")
         self.assert_same_as_outside("198.51.100.81", 80, "EHOSTUNREACH", "ENETUNREACH")
         self.assert_same_as_outside("2001:db8:80::1", 80, "EHOSTUNREACH", "ENETUNREACH")
 
     def test_forbidden_by_a_firewall_on_the_way(self):
-        self.world.ext.run("ip route add prohibit 198.51.100.96/28",
-                           "ip -6 route add prohibit 2001:db8:96::/64")
+        self.world.ext.run("ip route replace prohibit 198.51.100.96/28",
+                           "ip -6 route replace prohibit 2001:db8:96::/64")
         self.assert_same_as_outside("198.51.100.97", 80, "EHOSTUNREACH", "EACCES")
         self.assert_same_as_outside("2001:db8:96::1", 80, "EHOSTUNREACH", "EACCES")
 

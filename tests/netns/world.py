@@ -375,6 +375,14 @@ class World:
                 "all": [supervisor, *sorted(below)]}
 
     @staticmethod
+    def alive(pid):
+        try:
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+            return stat[stat.rindex(")") + 2] not in "ZX"
+        except OSError:
+            return False
+
+    @staticmethod
     def _network_of(pid):
         try:
             return os.readlink(f"/proc/{pid}/ns/net")
