@@ -22,11 +22,16 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
     : config_(std::move(config)),
       link_(seams.tap, drops_, config_.guest_mac, config_.gateway_mac,
             TokenBucket(kIcmpErrorsPerSecond, kIcmpErrorsBurst)),
-      admission_(config_, seams.routes),
+      pool_(config_.names.pool_v4, config_.names.pool_v6,
+            SipKey{seams.entropy.next(), seams.entropy.next()}),
+      pins_(SipKey{seams.entropy.next(), seams.entropy.next()}),
+      admission_(config_, seams.routes, pool_, pins_),
       refusals_(seams.events, link_, drops_),
       load_(SipKey{seams.entropy.next(), seams.entropy.next()}),
       context_{.config = config_,
                .admission = admission_,
+               .pool = pool_,
+               .pins = pins_,
                .refusals = refusals_,
                .load = load_,
                .link = link_,
@@ -36,14 +41,16 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
                .entropy = seams.entropy,
                .events = seams.events,
                .drops = drops_},
-      tcp_(context_, std::min(max_tcp_flows, kMaxFlows)),
+      upstream_(context_),
+      lookups_(context_, upstream_),
+      resolver_(context_, upstream_),
+      tcp_(context_, lookups_, std::min(max_tcp_flows, kMaxFlows)),
       udp_(context_, std::move(ports.udp)),
       echo_(context_),
-      resolver_(context_),
       published_(context_, tcp_, std::move(ports.tcp)),
       our_addresses_(addresses_of(config_)) {
   tcp_.set_upstreams(config_.upstreams);
-  resolver_.set_upstreams(config_.upstreams);
+  upstream_.set_upstreams(config_.upstreams);
 }
 
 void Translator::on_frame(Instant now, const FrameIn& frame) {
@@ -152,6 +159,7 @@ void Translator::on_icmp(Instant now, const IpPacket& packet, bool is_checksum_t
 bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
   switch (owner.kind) {
     case OwnerKind::kTcpHost:
+    case OwnerKind::kTcpAttempt:
     case OwnerKind::kTcpGuest:
       tcp_.on_socket(now, owner, readiness);
       return false;
@@ -164,7 +172,7 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
       published_.on_socket(now, owner);
       return false;
     case OwnerKind::kDns:
-      return resolver_.on_socket(now, owner);
+      return upstream_.on_socket(now, owner);
     case OwnerKind::kTap:
     case OwnerKind::kControl:
     case OwnerKind::kMonitor:
@@ -176,8 +184,8 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
 Instant Translator::next_deadline() const {
   if (sweep_.is_running()) return Instant{};
   return std::min({tcp_.next_deadline(), udp_.next_deadline(), echo_.next_deadline(),
-                   resolver_.next_deadline(), published_.next_deadline(), refusals_.next_deadline(),
-                   reassembler_.next_deadline(), lost_address_sweep_});
+                   upstream_.next_deadline(), lookups_.next_deadline(), published_.next_deadline(),
+                   refusals_.next_deadline(), reassembler_.next_deadline(), lost_address_sweep_});
 }
 
 void Translator::on_deadline(Instant now) {
@@ -185,7 +193,8 @@ void Translator::on_deadline(Instant now) {
   tcp_.on_deadline(now);
   udp_.on_deadline(now);
   echo_.on_deadline(now);
-  resolver_.on_deadline(now);
+  upstream_.on_deadline(now);
+  lookups_.on_deadline(now);
   published_.on_deadline(now);
   reassembler_.expire(now, [&](Bytes first_fragment) {
     const Parsed<IpPacket> packet =
@@ -209,7 +218,7 @@ void Translator::on_deadline(Instant now) {
 void Translator::set_upstreams(std::vector<Endpoint> upstreams) {
   config_.upstreams = std::move(upstreams);
   tcp_.set_upstreams(config_.upstreams);
-  resolver_.set_upstreams(config_.upstreams);
+  upstream_.set_upstreams(config_.upstreams);
 }
 
 void Translator::on_host_change(Instant now, bool is_address_lost) {

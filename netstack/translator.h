@@ -18,7 +18,9 @@
 #include "netstack/flow/reassembly.h"
 #include "netstack/flow/translator_config.h"
 #include "netstack/icmp/echo_flows.h"
+#include "netstack/names/name_lookups.h"
 #include "netstack/names/resolver.h"
+#include "netstack/names/upstream_queries.h"
 #include "netstack/publish/published_ports.h"
 #include "netstack/tcp/tcp_flows.h"
 #include "netstack/udp/udp_flows.h"
@@ -89,15 +91,19 @@ class Translator {
   TranslatorConfig config_;
   DropCounters drops_;
   GuestLink link_;
+  NamePool pool_;
+  NamePins pins_;
   Admission admission_;
   Refusals refusals_;
   DestinationLoad load_;
   FlowContext context_;
   Reassembler reassembler_;
+  UpstreamQueries upstream_;
+  NameLookups lookups_;
+  Resolver resolver_;
   TcpFlows tcp_;
   UdpFlows udp_;
   EchoFlows echo_;
-  Resolver resolver_;
   PublishedPorts published_;
   std::vector<IpAddress> our_addresses_;
   Sweep sweep_;

@@ -23,6 +23,10 @@ Meaning Admission::meaning_of(const IpAddress& presented) const {
     return Meaning::kOurs;
   }
   if (is_subnet_broadcast(family.subnet, presented)) return Meaning::kMulticast;
+  // A guest may keep an address of the pool for longer than names are enforced.
+  const bool is_name =
+      are_names_enforced() ? pool_.contains(presented) : pool_.name_at(presented) != nullptr;
+  if (is_name) return Meaning::kName;
   // The rest of the guest's own subnet is an empty link.
   return family.subnet.contains(presented) ? Meaning::kOurs : Meaning::kPlain;
 }
@@ -32,35 +36,106 @@ bool Admission::is_guest(const IpAddress& address) const {
          address == config_.guest_link_local;
 }
 
-Judgement Admission::judge(Protocol protocol, const Endpoint& guest,
+Judgement Admission::judge(Instant now, Protocol protocol, const Endpoint& guest,
                            const Endpoint& presented) const {
+  Request request{.protocol = protocol, .guest = guest, .dialled = presented};
+  request.is_host_door = meaning_of(presented.address) == Meaning::kHostDoor;
+  if (request.is_host_door) request.dialled.address = loopback(presented.address.family());
+  return rejudge(now, request);
+}
+
+Judgement Admission::rejudge(Instant now, const Request& request) const {
+  const Judgement judgement = judge_again(request);
+  const bool may_be_named = judgement.verdict.action != Action::kAllow &&
+                            judgement.verdict.reason == Reason::kDefault &&
+                            request.name == nullptr && name_mode() == NameSettings::Mode::kPin;
+  return may_be_named ? judge_as_named(now, judgement) : judgement;
+}
+
+Judgement Admission::judge_as_named(Instant now, const Judgement& plain) const {
+  Judgement first = plain;
+  if (first.verdict.action == Action::kDeny) first.verdict.reason = Reason::kNoName;
+  bool has_pin = false;
+  for (const NamePins::Pin& pin : pins_.at(plain.request.dialled.address)) {
+    if (pin.until < now) continue;
+    Request request = plain.request;
+    request.name = pin.name;
+    const Judgement judgement = judge_again(request);
+    if (judgement.verdict.action == Action::kAllow) return judgement;
+    if (!has_pin) first = judgement;
+    has_pin = true;
+  }
+  return first;
+}
+
+Judgement Admission::judge_name(Protocol protocol, const Endpoint& guest,
+                                const Endpoint& presented) const {
   Judgement judgement;
   Request& request = judgement.request;
   request.protocol = protocol;
   request.guest = guest;
   request.dialled = presented;
-  request.is_host_door = meaning_of(presented.address) == Meaning::kHostDoor;
-  if (request.is_host_door) {
-    request.dialled.address = loopback(presented.address.family());
-    request.address_class = AddressClass::kLoopback;
-  } else {
-    request.address_class =
-        classify(presented.address, routes_.lookup(presented.address), config_.policy.overrides());
-  }
-  // An IPv4 link-local address has no zone and can be dialled by whom a rule allows it; in IPv6 one
-  // on either side ends the flow here.
-  if (presented.address.is_v6() &&
-      (guest.address.is_link_local() || presented.address.is_link_local())) {
+  request.name = pool_.name_at(presented.address);
+  if (request.name == nullptr) {
+    judgement.verdict = Verdict{.action = Action::kDeny, .reason = Reason::kNoName};
+  } else if (guest.address.is_link_local()) {
     judgement.verdict = refused_by_scope();
-    return judgement;
+  } else {
+    judgement.verdict = config_.policy.judge_unresolved(request);
   }
-  judgement.allowed = config_.policy.allow(request, judgement.verdict);
   return judgement;
 }
 
-// No address is a name's: nothing has been pooled or pinned, so no flow has one.
-bool Admission::is_name_of(const Request& /*request*/, const DnsName& /*name*/) const {
+bool Admission::may_resolve(const Verdict& verdict) const {
+  if (verdict.action == Action::kAllow) return true;
+  return config_.policy.mode() == PolicyMode::kReport && verdict.reason != Reason::kNoName &&
+         verdict.reason != Reason::kScope;
+}
+
+Judgement Admission::judge_resolved(const Request& by_name, const IpAddress& address) const {
+  Request request = by_name;
+  request.dialled.address = address;
+  return judge_again(request);
+}
+
+Judgement Admission::judge_again(const Request& request) const {
+  Judgement judgement{.request = request};
+  const IpAddress& dialled = request.dialled.address;
+  judgement.request.address_class =
+      request.is_host_door ? AddressClass::kLoopback
+                           : classify(dialled, routes_.lookup(dialled), config_.policy.overrides());
+  // An IPv4 link-local address has no zone and can be dialled by whom a rule allows it; in IPv6 one
+  // on either side ends the flow here.
+  const bool is_link_local = request.guest.address.is_link_local() || dialled.is_link_local();
+  if (dialled.is_v6() && is_link_local) {
+    judgement.verdict = refused_by_scope();
+    return judgement;
+  }
+  judgement.allowed = config_.policy.allow(judgement.request, judgement.verdict);
+  return judgement;
+}
+
+bool Admission::is_name_of(const Request& request, const DnsName& name) const {
+  if (request.name == nullptr) return false;
+  if (*request.name == name) return true;
+  if (name_mode() != NameSettings::Mode::kPin) return false;
+  for (const NamePins::Pin& pin : pins_.at(request.dialled.address)) {
+    if (*pin.name != name) continue;
+    Request by_name = request;
+    by_name.name = pin.name;
+    return judge_again(by_name).allowed.has_value();
+  }
   return false;
+}
+
+NameSettings::Mode Admission::name_mode() const {
+  if (config_.names.mode != NameSettings::Mode::kByPolicy) return config_.names.mode;
+  return config_.policy.names_are_enforced() ? NameSettings::Mode::kMap : NameSettings::Mode::kOpen;
+}
+
+bool Admission::are_names_enforced() const {
+  const NameSettings::Mode mode = name_mode();
+  return mode == NameSettings::Mode::kMap || mode == NameSettings::Mode::kPin;
 }
 
 Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,

@@ -4,8 +4,13 @@
 //
 //   presented   the remote endpoint as the guest sees it
 //   dialled     the endpoint that the host really uses: the presented one, but for the host door,
-//   which
-//               leads to the host's loopback
+//               which leads to the host's loopback, and for an address of the name pool, which
+//               stands for whatever its name resolves to on the host
+//
+// A flow by name is judged in steps: judge_name() with nothing but the name, so that one that
+// cannot pass is never looked up; judge_resolved() for each address that the look-up gave;
+// judge_again() once connected. In pin mode a plain address that the policy does not let pass by
+// itself is judged again under each name that was answered with it.
 //
 // Address scopes (RFC 4007): on one side of a flow both addresses have one scope. A guest's
 // link-local address reaches nothing beyond its own link, because the host could not give it a
@@ -14,13 +19,13 @@
 
 #include <optional>
 
+#include "netstack/flow/name_pins.h"
+#include "netstack/flow/name_pool.h"
 #include "netstack/flow/translator_config.h"
 #include "netstack/policy/policy.h"
 #include "netstack/seams/host_sockets.h"
 
 namespace cordon {
-
-class DnsName;
 
 /// What stands behind an address that the guest dials.
 enum class Meaning : std::uint8_t {
@@ -39,16 +44,33 @@ struct Judgement {
 
 class Admission {
  public:
-  Admission(const TranslatorConfig& config, RouteQuery& routes)
-      : config_(config), routes_(routes) {}
+  Admission(const TranslatorConfig& config, RouteQuery& routes, const NamePool& pool,
+            const NamePins& pins)
+      : config_(config), routes_(routes), pool_(pool), pins_(pins) {}
+
+  /// How names are answered now: kByPolicy is resolved to what the policy asks for.
+  [[nodiscard]] NameSettings::Mode name_mode() const;
+  /// Names are known, and flows by name are judged by it (modes map and pin).
+  [[nodiscard]] bool are_names_enforced() const;
 
   [[nodiscard]] Meaning meaning_of(const IpAddress& presented) const;
   /// One of the addresses that the guest was given.
   [[nodiscard]] bool is_guest(const IpAddress& address) const;
 
   /// An outbound flow, judged with the FIB as it is now. `presented` is kPlain or kHostDoor.
-  [[nodiscard]] Judgement judge(Protocol protocol, const Endpoint& guest,
+  [[nodiscard]] Judgement judge(Instant now, Protocol protocol, const Endpoint& guest,
                                 const Endpoint& presented) const;
+  /// An outbound flow to an address of the pool: the verdict on its name, before anybody is asked
+  /// for its address. There is no witness yet; may_resolve() says whether to go on.
+  [[nodiscard]] Judgement judge_name(Protocol protocol, const Endpoint& guest,
+                                     const Endpoint& presented) const;
+  [[nodiscard]] bool may_resolve(const Verdict& verdict) const;
+  /// The flow of judge_name() with an address that its name has.
+  [[nodiscard]] Judgement judge_resolved(const Request& by_name, const IpAddress& address) const;
+  /// A flow that was judged before, with the policy and the FIB as they are now.
+  [[nodiscard]] Judgement judge_again(const Request& request) const;
+  /// The same for a flow that lives: in pin mode one that had no name may have found one since.
+  [[nodiscard]] Judgement rejudge(Instant now, const Request& request) const;
   /// Whether the first flight of the flow that `request` asks for may call its remote `name` (SNI,
   /// HTTP Host; letters of any case): the name that the guest dialled or, in pin mode, an allowed
   /// name that was answered with the dialled address.
@@ -77,8 +99,12 @@ class Admission {
   }
 
  private:
+  [[nodiscard]] Judgement judge_as_named(Instant now, const Judgement& plain) const;
+
   const TranslatorConfig& config_;
   RouteQuery& routes_;
+  const NamePool& pool_;
+  const NamePins& pins_;
 };
 
 }  // namespace cordon

@@ -18,6 +18,8 @@ inline constexpr std::uint16_t kDnsPort = 53;
 struct FlowContext {
   const TranslatorConfig& config;
   Admission& admission;
+  NamePool& pool;
+  NamePins& pins;
   Refusals& refusals;
   DestinationLoad& load;
   GuestLink& link;

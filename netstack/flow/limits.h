@@ -22,6 +22,42 @@ inline constexpr std::size_t kMaxUdpAssociations = 8192;
 inline constexpr std::size_t kMaxUdpFlows = 32768;
 /// Guest source ports with DNS queries in flight (gvisor-tap-vsock used up the host's ports here).
 inline constexpr std::size_t kMaxDnsQueries = 512;
+/// Questions of our own on their way to upstreams: the guest's, and two for each name being
+/// dialled.
+inline constexpr std::size_t kMaxUpstreamQueries = 1536;
+/// Names that are looked up at once for flows that dial them; flows to one name share a look-up.
+inline constexpr std::size_t kMaxNameLookups = 512;
+/// Flows that wait for such a look-up.
+inline constexpr std::size_t kMaxLookupWaiters = 8192;
+/// Upstream answers that come over TCP because they were too large, each with a buffer of 64 KiB.
+inline constexpr std::size_t kMaxUpstreamStreams = 16;
+/// A guest's connections to the resolver (RFC 7766), each with a buffer of 64 KiB.
+inline constexpr std::size_t kMaxDnsStreams = 64;
+/// Names that have an address of the pool; a /15 has twice as many.
+inline constexpr std::size_t kMaxPooledNames = 65536;
+/// Pin mode: addresses that were answers, and the names that share one of them.
+inline constexpr std::size_t kMaxPinnedAddresses = 16384;
+inline constexpr std::size_t kMaxNamesPerAddress = 16;
+/// Addresses of one family that are tried for a name. More would be tried too late to help: at the
+/// stagger of RFC 8305 the last of sixteen begins after four seconds.
+inline constexpr std::size_t kMaxDialledAddresses = 8;
+/// Dials of one flow by name that are under way together, and those of all flows beyond each one's
+/// first.
+inline constexpr std::size_t kMaxAttempts = 6;
+inline constexpr std::size_t kMaxExtraAttempts = 512;
+/// A chain of aliases (CNAME) longer than this is a mistake or a trap.
+inline constexpr std::size_t kMaxAliases = 8;
+/// Label octets of names under one wildcard that may be asked for in a minute: what a guest could
+/// write to whoever serves that suffix.
+inline constexpr std::size_t kWildcardOctetsPerMinute = 4096;
+/// Names that are counted for that at one time, under all wildcards together.
+inline constexpr std::size_t kMaxBudgetedNames = 16384;
+inline constexpr std::size_t kMaxBudgetedSuffixes = 1024;
+/// Datagrams that wait until the name they are for is looked up: of all flows, of one, and how long
+/// one may be.
+inline constexpr std::size_t kMaxHeldDatagrams = 64;
+inline constexpr std::size_t kMaxHeldPerFlow = 4;
+inline constexpr std::size_t kMaxHeldOctets = 2048;
 /// ICMP echo identifiers in use.
 inline constexpr std::size_t kMaxEchoFlows = 256;
 /// Reassembly (RFC 8200 section 4.5, RFC 1122 section 3.3.2; FragmentSmack is why they are small).

@@ -20,6 +20,25 @@ void Refusals::refuse(Instant now, const Judgement& judgement, Bytes reply) {
   std::ranges::copy(reply, slot->reply.begin());
 }
 
+void Refusals::report(const Judgement& judgement) {
+  const bool is_only_reported = judgement.allowed.has_value();
+  if (!is_only_reported) drops_.add(Drop::kDenied);
+  (void)events_.denied(Denial{.id = ++last_id_,
+                              .request = judgement.request,
+                              .verdict = judgement.verdict,
+                              .is_only_reported = is_only_reported});  // nobody waits for a reply
+}
+
+void Refusals::report_query(const Judgement& judgement, std::uint16_t type, bool is_only_reported) {
+  if (!is_only_reported) drops_.add(Drop::kDenied);
+  (void)events_.denied(Denial{.id = ++last_id_,
+                              .kind = Denial::Kind::kQuery,
+                              .request = judgement.request,
+                              .verdict = judgement.verdict,
+                              .query_type = type,
+                              .is_only_reported = is_only_reported});  // as above
+}
+
 void Refusals::on_told(std::uint32_t id) {
   for (Held& held : held_) {
     if (id != 0 && held.id == id) release(held);

@@ -28,6 +28,11 @@ class Refusals {
   /// Reports the denial, then sends `reply`, a whole IP packet of at most kMaxReply octets (none:
   /// the refusal is silent).
   void refuse(Instant now, const Judgement& judgement, Bytes reply);
+  /// Reports a denial that sends nothing: a flow or an address that is given up silently or, under
+  /// report mode (the judgement has a witness), goes on all the same.
+  void report(const Judgement& judgement);
+  /// Reports a DNS question that was refused; `request` has its name.
+  void report_query(const Judgement& judgement, std::uint16_t type, bool is_only_reported);
   /// The supervisor has told denial `id`.
   void on_told(std::uint32_t id);
 

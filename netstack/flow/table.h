@@ -64,6 +64,10 @@ class FlowTable {
     Slot* const found = live_slot(id);
     return found == nullptr ? nullptr : &found->value;
   }
+  [[nodiscard]] const Value* get(FlowId id) const {
+    const Slot* const found = live_slot(id);
+    return found == nullptr ? nullptr : &found->value;
+  }
   [[nodiscard]] const Key& key_of(FlowId id) const { return slots_[id.index].key; }
   [[nodiscard]] Instant used_at(FlowId id) const { return slots_[id.index].used; }
 
@@ -177,6 +181,12 @@ class FlowTable {
   [[nodiscard]] Slot* live_slot(FlowId id) {
     if (id.index >= used_slots_) return nullptr;
     Slot& candidate = slots_[id.index];
+    return candidate.is_live && candidate.generation == id.generation ? &candidate : nullptr;
+  }
+
+  [[nodiscard]] const Slot* live_slot(FlowId id) const {
+    if (id.index >= used_slots_) return nullptr;
+    const Slot& candidate = slots_[id.index];
     return candidate.is_live && candidate.generation == id.generation ? &candidate : nullptr;
   }
 

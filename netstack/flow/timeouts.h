@@ -30,6 +30,19 @@ inline constexpr Duration kUdpWellKnownIdle = std::chrono::seconds(120);
 inline constexpr Duration kDnsQuery = std::chrono::seconds(10);
 /// The next upstream is asked after this long.
 inline constexpr Duration kDnsFailover = std::chrono::milliseconds(1500);
+/// An upstream that is asked over TCP: dial, question and answer.
+inline constexpr Duration kDnsStream = std::chrono::seconds(3);
+/// A guest's idle connection to the resolver (RFC 7766 section 6.2.3: a few seconds).
+inline constexpr Duration kDnsStreamIdle = std::chrono::seconds(20);
+/// The next address of a name is dialled beside the first (RFC 8305 section 5).
+inline constexpr Duration kConnectionAttemptDelay = std::chrono::milliseconds(250);
+/// An answer of the other family waits this long for that of the preferred one (RFC 8305
+/// section 3).
+inline constexpr Duration kResolutionDelay = std::chrono::milliseconds(50);
+/// A name and the address it was answered with belong together at least this long.
+inline constexpr Duration kNamePin = std::chrono::hours(1);
+/// What "a minute" is for wildcard budgets.
+inline constexpr Duration kWildcardWindow = std::chrono::seconds(60);
 /// ICMP echo (RFC 5508 REQ-2).
 inline constexpr Duration kEchoIdle = std::chrono::seconds(60);
 /// Reassembly (RFC 1122 section 3.3.2, RFC 8200 section 4.5).

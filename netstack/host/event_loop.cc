@@ -58,7 +58,10 @@ IoStatus EventLoop::control(int operation, int descriptor, std::uint32_t events,
 }
 
 IoStatus EventLoop::watch_edges(int descriptor, SocketOwner owner) {
-  return control(EPOLL_CTL_ADD, descriptor, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, owner);
+  constexpr std::uint32_t kBothWays = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  const IoStatus added = control(EPOLL_CTL_ADD, descriptor, kBothWays, owner);
+  if (added || added.error().value != EEXIST) return added;
+  return control(EPOLL_CTL_MOD, descriptor, kBothWays, owner);
 }
 
 IoStatus EventLoop::watch_readable(int descriptor, SocketOwner owner) {

@@ -25,7 +25,7 @@ class EventLoop {
  public:
   [[nodiscard]] static Result<EventLoop> open();
 
-  /// Streams and ping sockets: edge-triggered, both ways, registered once for life.
+  /// Streams: edge-triggered, both ways. One that is watched already gets another owner.
   [[nodiscard]] IoStatus watch_edges(int descriptor, SocketOwner owner);
   /// The tap, listeners, datagram sockets, control: level-triggered, reading only.
   [[nodiscard]] IoStatus watch_readable(int descriptor, SocketOwner owner);

@@ -177,6 +177,7 @@ bool KernelWorker::on_event(Instant now, const SocketEvent& event) {
       on_monitor(now);
       return true;
     case OwnerKind::kTcpHost:
+    case OwnerKind::kTcpAttempt:
     case OwnerKind::kTcpGuest:
     case OwnerKind::kUdp:
     case OwnerKind::kEcho:

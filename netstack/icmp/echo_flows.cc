@@ -88,7 +88,7 @@ void EchoFlows::answer_for_ours(const IpPacket& packet, const EchoMessage& messa
 }
 
 std::optional<FlowId> EchoFlows::open(Instant now, const FlowKey& key, const IpPacket& packet) {
-  const Judgement judgement = context_.admission.judge(Protocol::kIcmp, key.guest, key.remote);
+  const Judgement judgement = context_.admission.judge(now, Protocol::kIcmp, key.guest, key.remote);
   if (!judgement.allowed) {
     std::array<std::uint8_t, Refusals::kMaxReply> reply{};
     const IcmpErrorFields error{
@@ -223,7 +223,8 @@ std::optional<std::uint32_t> EchoFlows::rejudge(Instant now, std::uint32_t curso
     if (!id) return std::nullopt;
     cursor = id->index + 1;
     const FlowKey& key = table_.key_of(*id);
-    const Judgement judgement = context_.admission.judge(Protocol::kIcmp, key.guest, key.remote);
+    const Judgement judgement =
+        context_.admission.judge(now, Protocol::kIcmp, key.guest, key.remote);
     if (judgement.allowed) continue;
     context_.refusals.refuse(now, judgement, {});
     end(*id);

@@ -129,13 +129,16 @@ void put_opt(Writer& writer, std::uint16_t udp_octets, bool is_dnssec_ok, unsign
   writer.put_wire(Be16(static_cast<std::uint16_t>(*error)));
 }
 
-void put_record(Writer& writer, std::uint16_t type, std::uint32_t ttl, Bytes data) {
+void put_record(Writer& writer, std::uint16_t type, std::uint32_t ttl, Bytes data,
+                Bytes more_data = {}) {
+  const std::size_t octets = data.size() + more_data.size();
   writer.put_wire(Be16(kPointerToQuestion));
   writer.put_wire(RecordWire{.type = Be16(type),
                              .record_class = Be16(kDnsClassIn),
                              .ttl = Be32(ttl),
-                             .data_octets = Be16(static_cast<std::uint16_t>(data.size()))});
+                             .data_octets = Be16(static_cast<std::uint16_t>(octets))});
   writer.put(data);
+  writer.put(more_data);
 }
 
 // Returns how many records were written.
@@ -149,6 +152,11 @@ std::uint16_t put_answers(Writer& writer, const DnsQuery& query, const DnsReply&
   }
   if (reply.pointer != nullptr && query.question.type == dns_type::kPtr) {
     put_record(writer, dns_type::kPtr, reply.ttl, reply.pointer->wire());
+    ++count;
+  }
+  for (const DnsReplyRecord& record : reply.records) {
+    put_record(writer, record.type, record.ttl, record.data,
+               record.name ? record.name->wire() : Bytes());
     ++count;
   }
   return count;

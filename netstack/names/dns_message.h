@@ -28,11 +28,14 @@ inline constexpr std::size_t kLongestDnsMessage = 65535;
 /// Numbers from the wire are kept as they are: these are the ones with a meaning here.
 namespace dns_type {
 inline constexpr std::uint16_t kA = 1;
+inline constexpr std::uint16_t kNs = 2;
 inline constexpr std::uint16_t kCname = 5;
 inline constexpr std::uint16_t kSoa = 6;
 inline constexpr std::uint16_t kPtr = 12;
+inline constexpr std::uint16_t kMx = 15;
 inline constexpr std::uint16_t kTxt = 16;
 inline constexpr std::uint16_t kAaaa = 28;
+inline constexpr std::uint16_t kSrv = 33;
 inline constexpr std::uint16_t kOpt = 41;
 inline constexpr std::uint16_t kSvcb = 64;
 inline constexpr std::uint16_t kHttps = 65;
@@ -148,14 +151,24 @@ class DnsRecords {
 /// Whether every record lies within the message and nothing stands behind them.
 [[nodiscard]] bool is_whole_dns_message(Bytes message);
 
+/// A record of an answer, under the name that was asked for: `data`, and the name behind it where
+/// the type's data ends with one.
+struct DnsReplyRecord {
+  std::uint16_t type = 0;
+  std::uint32_t ttl = 0;  // seconds
+  Bytes data;
+  std::optional<DnsName> name;
+};
+
 /// What to answer. Addresses become A or AAAA records by their family; those that the question's
 /// type does not ask for are left out, so that an answer without any is NODATA.
 struct DnsReply {
   DnsRcode rcode = DnsRcode::kNoError;
   std::optional<DnsExtendedError> extended_error;  // told only where the query has an OPT record
   std::span<const IpAddress> addresses;
-  const DnsName* pointer = nullptr;  // of a PTR answer
-  std::uint32_t ttl = 0;             // seconds
+  const DnsName* pointer = nullptr;         // of a PTR answer
+  std::uint32_t ttl = 0;                    // seconds, of addresses and pointer
+  std::span<const DnsReplyRecord> records;  // with TTLs of their own
 };
 
 /// Writes the answer and returns its octets; 0 where not even header and question fit. What does

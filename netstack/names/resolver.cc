@@ -2,13 +2,17 @@
 
 #include <algorithm>
 
+#include "netstack/names/dns_answers.h"
+
 namespace cordon {
 namespace {
 
-// What we let upstreams send: fits every path without fragments (DNS flag day 2020).
-constexpr std::uint16_t kUpstreamUdpOctets = 1232;
-constexpr std::size_t kReceiveBudget = 4;
-constexpr std::uint16_t kRounds = 2;
+// What a datagram to the guest may hold at most, whatever its EDNS says.
+constexpr std::size_t kMaxDatagramReply = 4096;
+// An address of the pool stays its name's, but whether the name still exists is asked again.
+constexpr std::uint32_t kPoolTtlSeconds = 60;
+// The same refusal again within this time is the stub's repetition.
+constexpr Duration kToldAgain = std::chrono::seconds(10);
 
 // The question's name as the guest wrote it: a stub may check the case of its letters (draft
 // dns0x20).
@@ -18,10 +22,21 @@ void restore_case(MutableBytes response, const DnsName& name) {
   std::ranges::copy(wire, response.subspan(kDnsHeaderOctets).begin());
 }
 
-bool is_failure(Bytes response) {
-  const std::optional<DnsHeader> header = read_dns_header(response);
-  return header && (header->rcode == static_cast<std::uint8_t>(DnsRcode::kServFail) ||
-                    header->rcode == static_cast<std::uint8_t>(DnsRcode::kRefused));
+bool asks_for_address(const DnsQuery& query) {
+  return query.question.type == dns_type::kA || query.question.type == dns_type::kAaaa;
+}
+
+QueryKey upstream_key(FlowId id) { return QueryKey{.asker = Asker::kResolver, .of = id}; }
+
+constexpr DnsReply kFiltered{.rcode = DnsRcode::kNxDomain,
+                             .extended_error = DnsExtendedError::kFiltered};
+constexpr DnsReply kNobodyAnswered{.rcode = DnsRcode::kServFail,
+                                   .extended_error = DnsExtendedError::kNoReachableAuthority};
+
+// Addresses that no answer may lead a guest to, because inside they mean something else or nothing.
+bool is_for_nobody(const IpAddress& address) {
+  return address.is_loopback() || address.is_unspecified() || address.is_link_local() ||
+         address.is_multicast_or_broadcast();
 }
 
 }  // namespace
@@ -31,188 +46,277 @@ std::uint64_t Resolver::Key::hash(const SipKey& key) const {
   return FlowKey{.guest = guest, .remote = {.port = id}}.hash(key);
 }
 
-class Resolver::Inbox final : public DatagramSink {
- public:
-  Inbox(Resolver& resolver, Instant now, FlowId id) : resolver_(resolver), now_(now), id_(id) {}
-
-  void on_datagram(const ReceivedDatagram& datagram) override {
-    resolver_.on_response(now_, id_, datagram);
-  }
-  void on_error(const DatagramError& error) override {
-    const Query* const query = resolver_.queries_.get(id_);
-    const std::span<const Endpoint> upstreams = resolver_.upstreams_;
-    if (query == nullptr || query->upstream >= upstreams.size()) return;
-    // An error for an upstream that was given up already says nothing about the one being asked.
-    if (error.destination == upstreams[query->upstream]) has_failed_ = true;
-  }
-  [[nodiscard]] bool has_failed() const { return has_failed_; }
-
- private:
-  Resolver& resolver_;
-  Instant now_;
-  FlowId id_;
-  bool has_failed_ = false;
-};
-
-Resolver::Resolver(const FlowContext& context)
+Resolver::Resolver(const FlowContext& context, UpstreamQueries& upstream)
     : context_(context),
+      upstream_(upstream),
       local_(std::array{context.config.v4, context.config.v6}),
-      queries_(kMaxDnsQueries, SipKey{context.entropy.next(), context.entropy.next()}) {}
-
-void Resolver::set_upstreams(std::span<const Endpoint> upstreams) {
-  upstreams_ = upstreams;
-  preferred_ = 0;
+      budgets_(SipKey{context.entropy.next(), context.entropy.next()}),
+      queries_(kMaxDnsQueries, SipKey{context.entropy.next(), context.entropy.next()}),
+      scratch_(kLongestDnsMessage),
+      told_key_{context.entropy.next(), context.entropy.next()} {
+  upstream_.answers_go_to(Asker::kResolver, *this);
 }
 
 void Resolver::on_query(Instant now, const IpPacket& packet, const UdpDatagram& datagram) {
-  const Endpoint guest{.address = packet.source, .port = datagram.source_port};
-  const Endpoint resolver{.address = packet.destination, .port = datagram.destination_port};
-  const auto query = parse_dns_query(datagram.payload);
+  if (context_.admission.name_mode() == NameSettings::Mode::kOff) {
+    return context_.link.send_icmp_error(now,
+                                         IcmpErrorFields{.source = packet.destination,
+                                                         .destination = packet.source,
+                                                         .error = IcmpError::kPortUnreachable},
+                                         packet.packet);
+  }
+  const Client client{
+      .guest = {.address = packet.source, .port = datagram.source_port},
+      .resolver = {.address = packet.destination, .port = datagram.destination_port},
+      .stream = std::nullopt};
+  on_message(now, client, datagram.payload);
+}
+
+void Resolver::on_stream_query(Instant now, FlowId stream, const Endpoint& guest,
+                               const Endpoint& resolver, Bytes message) {
+  on_message(now, Client{.guest = guest, .resolver = resolver, .stream = stream}, message);
+}
+
+void Resolver::on_message(Instant now, const Client& client, Bytes message) {
+  const auto query = parse_dns_query(message);
   if (!query) {
     std::array<std::uint8_t, kDnsHeaderOctets> out{};
-    const std::size_t size = write_dns_fault(datagram.payload, query.error(), out);
-    return reply(guest, resolver, Bytes(out).first(size));
+    const std::size_t size = write_dns_fault(message, query.error(), out);
+    return reply(now, client, Bytes(out).first(size));
   }
   if (const std::optional<DnsRcode> refused = refuse_dns_query(*query)) {
-    return answer(guest, resolver, *query, DnsReply{.rcode = *refused});
+    return answer(now, client, *query, DnsReply{.rcode = *refused});
   }
   if (const std::optional<LocalAnswer> local = local_.answer(query->question)) {
-    return answer(guest, resolver, *query, local->reply());
+    return answer(now, client, *query, local->reply());
   }
-  if (!context_.config.policy.may_resolve_names()) {
-    return answer(
-        guest, resolver, *query,
-        DnsReply{.rcode = DnsRcode::kNxDomain, .extended_error = DnsExtendedError::kFiltered});
+  resolve(now, client, *query);
+}
+
+void Resolver::resolve(Instant now, const Client& client, const DnsQuery& query) {
+  const Policy& policy = context_.config.policy;
+  if (const DnsName* const target = pointer_target(query.question.name)) {
+    return answer(now, client, query, DnsReply{.pointer = target, .ttl = kPoolTtlSeconds});
   }
-  const Key key{.guest = guest, .id = query->header.id};
+  const Verdict verdict = policy.judge_name(query.question.name);
+  if (verdict.action == Action::kDeny) {
+    if (policy.mode() != PolicyMode::kReport) return refuse(now, client, query, verdict);
+    report(now, client, query, verdict, true);
+  }
+  if (context_.admission.are_names_enforced()) {
+    return resolve_enforced(now, client, query, verdict);
+  }
+  ask_upstream(now, client, query, Purpose::kPass);
+}
+
+const DnsName* Resolver::pointer_target(const DnsName& name) const {
+  const std::optional<IpAddress> address = name.to_address();
+  if (!address) return nullptr;
+  if (const DnsName* const pooled = context_.pool.name_at(*address)) return pooled;
+  const std::span<const NamePins::Pin> pins = context_.pins.at(*address);
+  return pins.empty() ? nullptr : pins.front().name;
+}
+
+void Resolver::resolve_enforced(Instant now, const Client& client, const DnsQuery& query,
+                                const Verdict& verdict) {
+  if (asks_for_address(query)) return resolve_addresses(now, client, query, verdict);
+  const DnsQuestion& question = query.question;
+  const bool is_listed = verdict.action != Action::kAsk &&
+                         context_.config.policy.is_dns_type_allowed(question.name, question.type);
+  if (!is_listed) return answer(now, client, query, DnsReply{});
+  if (!has_budget(now, question.name, verdict)) {
+    return refuse(now, client, query, Verdict{.reason = Reason::kLimit, .rule = verdict.rule});
+  }
+  ask_upstream(now, client, query, Purpose::kRecords);
+}
+
+void Resolver::resolve_addresses(Instant now, const Client& client, const DnsQuery& query,
+                                 const Verdict& verdict) {
+  if (verdict.action == Action::kAsk) return answer_from_pool(now, client, query);
+  if (!has_budget(now, query.question.name, verdict)) {
+    return refuse(now, client, query, Verdict{.reason = Reason::kLimit, .rule = verdict.rule});
+  }
+  const bool is_mapped = context_.admission.name_mode() == NameSettings::Mode::kMap;
+  ask_upstream(now, client, query, is_mapped ? Purpose::kMap : Purpose::kPin);
+}
+
+bool Resolver::has_budget(Instant now, const DnsName& name, const Verdict& verdict) {
+  const Rule* const rule = context_.config.policy.rule_of(verdict);
+  if (rule == nullptr || rule->to.kind != Destination::Kind::kName) return true;
+  const NamePattern& pattern = rule->to.pattern;
+  if (pattern.kind == NamePattern::Kind::kExact || pattern.name == name) return true;
+  return budgets_.take(now, pattern, name, context_.config.names.wildcard_names_per_minute);
+}
+
+void Resolver::refuse(Instant now, const Client& client, const DnsQuery& query,
+                      const Verdict& verdict) {
+  report(now, client, query, verdict, false);
+  answer(now, client, query, kFiltered);
+}
+
+void Resolver::report(Instant now, const Client& client, const DnsQuery& query,
+                      const Verdict& verdict, bool is_only_reported) {
+  const std::uint64_t name = siphash(told_key_, query.question.name.lower_case().wire());
+  if (std::ranges::any_of(told_, [&](const Told& t) { return t.name == name && now < t.until; })) {
+    return;
+  }
+  told_[next_told_++ % told_.size()] = Told{.name = name, .until = now + kToldAgain};
+  const DnsName asked = query.question.name.lower_case();
+  Judgement judgement{.verdict = verdict};
+  judgement.request.protocol = client.stream ? Protocol::kTcp : Protocol::kUdp;
+  judgement.request.guest = client.guest;
+  judgement.request.dialled = client.resolver;
+  judgement.request.name = &asked;
+  context_.refusals.report_query(judgement, query.question.type, is_only_reported);
+}
+
+void Resolver::ask_upstream(Instant now, const Client& client, const DnsQuery& query,
+                            Purpose purpose) {
+  const Key key{
+      .guest = client.guest, .id = query.header.id, .is_stream = client.stream.has_value()};
   // The guest's own repetition of a query that is under way.
-  if (!queries_.find(key)) ask_upstream(now, key, resolver, *query);
-}
-
-void Resolver::reply(const Endpoint& guest, const Endpoint& resolver, Bytes message) {
-  if (message.empty()) return;
-  context_.link.send_udp(IpHeaderFields{.source = resolver.address,
-                                        .destination = guest.address,
-                                        .protocol = IpProtocol::kUdp,
-                                        .has_dont_fragment = false},
-                         resolver.port, guest.port, message, 0);
-}
-
-void Resolver::answer(const Endpoint& guest, const Endpoint& resolver, const DnsQuery& query,
-                      const DnsReply& answer) {
-  std::array<std::uint8_t, 1024> out{};
-  const std::size_t room = std::min(out.size(), query.udp_limit());
-  const std::size_t size = write_dns_reply(query, answer, MutableBytes(out).first(room));
-  reply(guest, resolver, Bytes(out).first(size));
-}
-
-void Resolver::ask_upstream(Instant now, const Key& key, const Endpoint& resolver,
-                            const DnsQuery& query) {
-  const DnsReply failure{.rcode = DnsRcode::kServFail,
-                         .extended_error = DnsExtendedError::kNoReachableAuthority};
-  if (upstreams_.empty()) return answer(key.guest, resolver, query, failure);
+  if (queries_.find(key)) return;
   if (queries_.size() == queries_.capacity()) end(*queries_.oldest(0));
   const std::optional<FlowId> id = queries_.insert(key, 0, now);
   if (!id) return;
   Query& fresh = *queries_.get(*id);
-  fresh.resolver = resolver;
+  fresh.client = client;
   fresh.asked = query;
-  fresh.upstream = preferred_;
-  fresh.began = now;
-  const auto own_id = static_cast<std::uint16_t>(context_.entropy.next());
-  fresh.size =
-      static_cast<std::uint16_t>(write_dns_query(own_id, query, kUpstreamUdpOctets, fresh.message));
-  if (!send_to_upstream(*id)) try_next(now, *id);
+  fresh.purpose = purpose;
+  const bool is_v6_first = purpose == Purpose::kPin && query.question.type == dns_type::kAaaa;
+  fresh.family = is_v6_first ? Family::kIpv6 : Family::kIpv4;
+  if (send(now, *id)) return;
+  queries_.erase(*id);
+  answer(now, client, query, kNobodyAnswered);
 }
 
-bool Resolver::send_to_upstream(FlowId id) {
-  Query& query = *queries_.get(id);
-  const Endpoint& upstream = upstreams_[query.upstream];
-  if (query.socket.is_open()) context_.host.close(query.socket);
-  query.socket = {};
-  ++query.tries;
-  const IoResult<SocketHandle> socket = context_.host.open_udp(
-      upstream.address.family(),
-      SocketOwner{.kind = OwnerKind::kDns, .generation = id.generation, .index = id.index});
-  if (!socket) return false;
-  query.socket = *socket;
-  return context_.host
-      .send(query.socket, Policy::upstream(upstream, Protocol::kUdp),
-            SendFields{.may_fragment = true}, Bytes(query.message).first(query.size))
-      .has_value();
-}
-
-void Resolver::try_next(Instant now, FlowId id) {
-  Query& query = *queries_.get(id);
-  while (query.tries < kRounds * upstreams_.size() && now - query.began < kDnsQuery) {
-    query.upstream = static_cast<std::uint16_t>((query.upstream + 1U) % upstreams_.size());
-    queries_.touch(id, 0, now);
-    if (send_to_upstream(id)) return;
+bool Resolver::send(Instant now, FlowId id) {
+  const Query& query = *queries_.get(id);
+  if (query.purpose == Purpose::kPass) {
+    return upstream_.ask(now, upstream_key(id), query.asked, query.client.stream.has_value());
   }
-  fail(id);
+  DnsQuery plain;
+  plain.question = query.asked.question;
+  if (query.purpose != Purpose::kRecords) {
+    plain.question.type = query.family == Family::kIpv4 ? dns_type::kA : dns_type::kAaaa;
+  }
+  return upstream_.ask(now, upstream_key(id), plain, true);
 }
 
-void Resolver::fail(FlowId id) {
-  context_.events.notice(Notice::kUpstreamSilent, 0);
-  const Query& query = *queries_.get(id);
-  answer(queries_.key_of(id).guest, query.resolver, query.asked,
-         DnsReply{.rcode = DnsRcode::kServFail,
-                  .extended_error = DnsExtendedError::kNoReachableAuthority});
-  end(id);
+void Resolver::on_upstream_answer(Instant now, const QueryKey& key, Bytes response) {
+  const Query* const found = queries_.get(key.of);
+  if (!CORDON_INVARIANT(found != nullptr)) return;
+  if (!response.empty() && found->purpose == Purpose::kMap) {
+    return on_mapped(now, key.of, response);
+  }
+  const Query query = *found;
+  queries_.erase(key.of);
+  if (response.empty()) return answer(now, query.client, query.asked, kNobodyAnswered);
+  if (query.purpose == Purpose::kPin) return on_pinned(now, query, response);
+  if (query.purpose == Purpose::kRecords) return on_records(now, query, response);
+  pass_back(now, query, response);
 }
 
-bool Resolver::on_socket(Instant now, const SocketOwner& owner) {
-  const FlowId id{.index = owner.index, .generation = owner.generation};
-  const Query* const query = queries_.get(id);
-  if (query == nullptr || !query->socket.is_open()) return false;
-  Inbox inbox(*this, now, id);
-  const bool has_more = context_.host.receive(query->socket, kReceiveBudget, inbox);
-  if (queries_.get(id) == nullptr) return false;
-  if (inbox.has_failed()) try_next(now, id);
-  return has_more && queries_.get(id) != nullptr;
+void Resolver::on_mapped(Instant now, FlowId id, Bytes response) {
+  Query& query = *queries_.get(id);
+  const DnsAddresses found = read_dns_addresses(response, query.asked.question.name, query.family);
+  const bool is_first = query.family == Family::kIpv4;
+  if (found.outcome == DnsAddresses::Outcome::kNoData && is_first) {
+    // A name with an address of either family is reached by both: the other one is asked for too.
+    query.family = Family::kIpv6;
+    if (send(now, id)) return;
+  }
+  const Client client = query.client;
+  const DnsQuery asked = query.asked;
+  queries_.erase(id);
+  switch (found.outcome) {
+    case DnsAddresses::Outcome::kFound:
+      return answer_from_pool(now, client, asked);
+    case DnsAddresses::Outcome::kNoName:
+      return answer(now, client, asked, DnsReply{.rcode = DnsRcode::kNxDomain});
+    case DnsAddresses::Outcome::kNoData:
+      if (!is_first) return answer(now, client, asked, DnsReply{});
+      [[fallthrough]];
+    case DnsAddresses::Outcome::kFailed:
+      return answer(now, client, asked, DnsReply{.rcode = DnsRcode::kServFail});
+  }
 }
 
-void Resolver::on_response(Instant now, FlowId id, const ReceivedDatagram& datagram) {
-  const Query* const query = queries_.get(id);
-  if (query == nullptr) return;
-  const bool is_answer =
-      query->upstream < upstreams_.size() && datagram.peer == upstreams_[query->upstream] &&
-      datagram.payload.size() <= kLongestDnsMessage &&
-      answers_dns_query(Bytes(query->message).first(query->size), datagram.payload) &&
-      is_whole_dns_message(datagram.payload);
-  if (!is_answer) return context_.drops.add(Drop::kUnknownPeer);
-  if (is_failure(datagram.payload) && query->tries < upstreams_.size()) return try_next(now, id);
-  preferred_ = query->upstream;
-  pass_back(id, datagram.payload);
-  end(id);
+void Resolver::answer_from_pool(Instant now, const Client& client, const DnsQuery& query) {
+  const std::optional<PooledName> pooled = context_.pool.give(query.question.name);
+  if (!pooled) {
+    context_.events.notice(Notice::kFlowLimit, 0);
+    return answer(now, client, query, DnsReply{.rcode = DnsRcode::kServFail});
+  }
+  const std::array addresses{pooled->v4, pooled->v6};
+  answer(now, client, query, DnsReply{.addresses = addresses, .ttl = kPoolTtlSeconds});
 }
 
-void Resolver::pass_back(FlowId id, Bytes response) {
-  const Query& query = *queries_.get(id);
-  const Key& key = queries_.key_of(id);
-  std::array<std::uint8_t, 4096> out{};
+void Resolver::on_pinned(Instant now, const Query& query, Bytes response) {
+  DnsAddresses found = read_dns_addresses(response, query.asked.question.name, query.family);
+  if (found.outcome == DnsAddresses::Outcome::kNoName) {
+    return answer(now, query.client, query.asked, DnsReply{.rcode = DnsRcode::kNxDomain});
+  }
+  // The pool keeps the name; its addresses there are not told.
+  const std::optional<PooledName> pooled = context_.pool.give(query.asked.question.name);
+  if (found.outcome == DnsAddresses::Outcome::kFailed || !pooled) {
+    return answer(now, query.client, query.asked, DnsReply{.rcode = DnsRcode::kServFail});
+  }
+  const auto begin = found.addresses.begin();
+  const auto end = begin + static_cast<std::ptrdiff_t>(found.count);
+  found.count = static_cast<std::size_t>(std::remove_if(begin, end, is_for_nobody) - begin);
+  for (const IpAddress& address : found.all()) {
+    context_.pins.pin(now, address, *pooled->name, std::chrono::seconds(found.ttl));
+  }
+  answer(now, query.client, query.asked, DnsReply{.addresses = found.all(), .ttl = found.ttl});
+}
+
+void Resolver::on_records(Instant now, const Query& query, Bytes response) {
+  const MutableBytes room = room_for(query.client, query.asked);
+  reply(now, query.client, room.first(copy_dns_answers(query.asked, response, room)));
+}
+
+void Resolver::pass_back(Instant now, const Query& query, Bytes response) {
+  const MutableBytes room = room_for(query.client, query.asked);
   std::size_t size = response.size();
-  if (size <= std::min(out.size(), query.asked.udp_limit())) {
-    std::ranges::copy(response, out.begin());
+  if (size <= room.size()) {
+    std::ranges::copy(response, room.begin());
   } else {
-    const std::size_t room = std::min(out.size(), query.asked.udp_limit());
-    size = truncate_dns_response(response, MutableBytes(out).first(room));
+    size = truncate_dns_response(response, room);
   }
-  const MutableBytes message = MutableBytes(out).first(size);
-  set_dns_id(message, key.id);
+  const MutableBytes message = room.first(size);
+  set_dns_id(message, query.asked.header.id);
   restore_case(message, query.asked.question.name);
-  reply(key.guest, query.resolver, message);
+  reply(now, query.client, message);
 }
 
-void Resolver::on_deadline(Instant now) {
-  for (std::size_t i = 0; i < kMaxDnsQueries && next_deadline() <= now; ++i) {
-    try_next(now, *queries_.oldest(0));
+MutableBytes Resolver::room_for(const Client& client, const DnsQuery& query) {
+  const std::size_t most =
+      client.stream ? kLongestDnsMessage : std::min(kMaxDatagramReply, query.udp_limit());
+  return MutableBytes(scratch_).first(most);
+}
+
+void Resolver::answer(Instant now, const Client& client, const DnsQuery& query,
+                      const DnsReply& answer) {
+  const MutableBytes room = room_for(client, query);
+  reply(now, client, room.first(write_dns_reply(query, answer, room)));
+}
+
+void Resolver::reply(Instant now, const Client& client, Bytes message) {
+  if (message.empty()) return;
+  if (client.stream) {
+    if (streams_ != nullptr) streams_->on_dns_answer(now, *client.stream, message);
+    return;
   }
+  context_.link.send_udp(IpHeaderFields{.source = client.resolver.address,
+                                        .destination = client.guest.address,
+                                        .protocol = IpProtocol::kUdp,
+                                        .has_dont_fragment = false},
+                         client.resolver.port, client.guest.port, message, 0);
 }
 
 void Resolver::end(FlowId id) {
-  const Query& query = *queries_.get(id);
-  if (query.socket.is_open()) context_.host.close(query.socket);
+  upstream_.cancel(upstream_key(id));
   queries_.erase(id);
 }
 

@@ -1,87 +1,129 @@
-// The resolver inside: every UDP datagram of the guest to port 53, whatever its destination, ends
-// here.
+// The resolver inside: every packet of the guest to port 53, whatever its destination, UDP or TCP,
+// ends here.
 //
 //   a local name (names/local_names.h)     answered out of our own head
-//   names lead nowhere under the policy    NXDOMAIN with EDE 17 (RFC 8914), and no packet to
-//   anybody everything else                        asked of the host's upstreams, the answer passed
-//   back
+//   PTR of an address that stands for a name, or was answered with one
+//                                          that name, out of our own head
+//   a name that nothing may lead to        NXDOMAIN with EDE 17 (RFC 8914), and no packet to
+//   anybody
+//                                          (REFUSED or SERVFAIL would make a stub ask elsewhere)
+//   a name that only an answered question could lead to
+//                                          its addresses of the pool, and no packet to anybody yet
 //
-// A query upstream is our own: a fresh socket, port and id for each (RFC 5452), the name in lower
-// case, none of the guest's EDNS options. Its answer must come from the upstream that was asked,
-// with that id and that question; anything else is dropped. The upstreams are the host's, asked in
-// order from the one that answered last; the next is tried when one refuses, fails, or is silent
-// for kDnsFailover. When all have been tried twice, or after kDnsQuery, the guest gets SERVFAIL.
+// What is left is asked of the host's upstreams (names/upstream_queries.h), and answered by mode:
 //
-// An answer that is larger than the guest takes is truncated; it then asks by TCP, which tcp/
-// relays to the same upstreams. Nothing is cached: that is the upstream's work, and TTLs stay true.
+//   map    A and AAAA: the name's addresses of the pool (flow/name_pool.h) if it has any address at
+//          all; a name that does not exist stays one
+//   pin    A and AAAA: the addresses themselves, which are remembered with the name
+//          (flow/name_pins.h); those that no name leads to, the loopback's say, are left out
+//   both   other types where a rule lists them: their records and nothing else of the response.
+//          All others, HTTPS and SVCB with their keys and hints among them, have no data. Names
+//          under a wildcard have a budget (names/wildcard_budgets.h); past it NXDOMAIN
+//   open   the response, passed back as it is, any type
+//   off    nobody answers: port unreachable
+//
+// A query upstream is rebuilt, never relayed. Where names are enforced nothing of a response
+// reaches the guest but addresses and the records that were asked for.
 #pragma once
 
 #include <array>
-#include <span>
+#include <vector>
 
 #include "netstack/flow/context.h"
 #include "netstack/flow/key.h"
 #include "netstack/flow/table.h"
-#include "netstack/flow/timeouts.h"
 #include "netstack/names/dns_message.h"
 #include "netstack/names/local_names.h"
+#include "netstack/names/upstream_queries.h"
+#include "netstack/names/wildcard_budgets.h"
 #include "netstack/wire/udp.h"
 
 namespace cordon {
 
-class Resolver {
+/// The guest's connections to the resolver (tcp/dns_streams.h).
+class DnsStreamAnswers {
  public:
-  explicit Resolver(const FlowContext& context);
+  virtual ~DnsStreamAnswers() = default;
+  /// A whole message for connection `stream`, to be sent with its length in front.
+  virtual void on_dns_answer(Instant now, FlowId stream, Bytes message) = 0;
+};
+
+class Resolver final : private UpstreamAnswers {
+ public:
+  Resolver(const FlowContext& context, UpstreamQueries& upstream);
 
   void on_query(Instant now, const IpPacket& packet, const UdpDatagram& datagram);
-  /// kDns. True where more may be waiting.
-  bool on_socket(Instant now, const SocketOwner& owner);
-
-  [[nodiscard]] Instant next_deadline() const { return queries_.deadline(0, kDnsFailover); }
-  void on_deadline(Instant now);
-
-  /// The list is the caller's.
-  void set_upstreams(std::span<const Endpoint> upstreams);
+  /// A message that came by TCP. Its answer may come from within.
+  void on_stream_query(Instant now, FlowId stream, const Endpoint& guest, const Endpoint& resolver,
+                       Bytes message);
+  void stream_answers_go_to(DnsStreamAnswers& who) { streams_ = &who; }
 
   [[nodiscard]] std::size_t in_flight() const { return queries_.size(); }
 
  private:
+  /// Who asked, and whom.
+  struct Client {
+    Endpoint guest;
+    Endpoint resolver;
+    std::optional<FlowId> stream;  // none: UDP
+  };
   struct Key {
     Endpoint guest;
     std::uint16_t id = 0;
+    bool is_stream = false;
     [[nodiscard]] std::uint64_t hash(const SipKey& key) const;
     friend bool operator==(const Key&, const Key&) = default;
   };
-  // The longest query of ours: header, name, type and class, an OPT record.
-  static constexpr std::size_t kMaxQuery = kDnsHeaderOctets + kLongestDnsName + 4 + 11;
+  /// What becomes of the upstreams' answer.
+  enum class Purpose : std::uint8_t { kPass, kMap, kPin, kRecords };
   struct Query {
-    Endpoint resolver;  // whom the guest asked, and who answers it
+    Client client;
     DnsQuery asked;
-    std::array<std::uint8_t, kMaxQuery> message{};
-    std::uint16_t size = 0;
-    std::uint16_t upstream = 0;
-    std::uint16_t tries = 0;
-    SocketHandle socket;
-    Instant began{};
+    Purpose purpose = Purpose::kPass;
+    Family family = Family::kIpv4;  // kMap: that was asked upstream; kPin: of the question
   };
-  class Inbox;
+  // Denials that were told lately: a stub asks for A and AAAA, and again.
+  struct Told {
+    std::uint64_t name = 0;
+    Instant until{};
+  };
 
-  void reply(const Endpoint& guest, const Endpoint& resolver, Bytes message);
-  void answer(const Endpoint& guest, const Endpoint& resolver, const DnsQuery& query,
-              const DnsReply& answer);
-  void ask_upstream(Instant now, const Key& key, const Endpoint& resolver, const DnsQuery& query);
-  bool send_to_upstream(FlowId id);
-  void try_next(Instant now, FlowId id);
-  void fail(FlowId id);
-  void on_response(Instant now, FlowId id, const ReceivedDatagram& datagram);
-  void pass_back(FlowId id, Bytes response);
+  void on_message(Instant now, const Client& client, Bytes message);
+  void resolve(Instant now, const Client& client, const DnsQuery& query);
+  void resolve_enforced(Instant now, const Client& client, const DnsQuery& query,
+                        const Verdict& verdict);
+  void resolve_addresses(Instant now, const Client& client, const DnsQuery& query,
+                         const Verdict& verdict);
+  [[nodiscard]] const DnsName* pointer_target(const DnsName& name) const;
+  [[nodiscard]] bool has_budget(Instant now, const DnsName& name, const Verdict& verdict);
+  void refuse(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict);
+  void report(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict,
+              bool is_only_reported);
+  void ask_upstream(Instant now, const Client& client, const DnsQuery& query, Purpose purpose);
+  [[nodiscard]] bool send(Instant now, FlowId id);
+
+  void on_upstream_answer(Instant now, const QueryKey& key, Bytes response) override;
+  void on_mapped(Instant now, FlowId id, Bytes response);
+  void on_pinned(Instant now, const Query& query, Bytes response);
+  void on_records(Instant now, const Query& query, Bytes response);
+  void pass_back(Instant now, const Query& query, Bytes response);
+
+  void answer_from_pool(Instant now, const Client& client, const DnsQuery& query);
+  void answer(Instant now, const Client& client, const DnsQuery& query, const DnsReply& answer);
+  void reply(Instant now, const Client& client, Bytes message);
+  [[nodiscard]] MutableBytes room_for(const Client& client, const DnsQuery& query);
   void end(FlowId id);
 
   FlowContext context_;
+  UpstreamQueries& upstream_;
   LocalNames local_;
-  std::span<const Endpoint> upstreams_;
+  WildcardBudgets budgets_;
   FlowTable<Key, Query, 1> queries_;
-  std::uint16_t preferred_ = 0;  // the upstream that answered last
+  DnsStreamAnswers* streams_ = nullptr;
+  std::vector<std::uint8_t> scratch_;  // the longest message
+  SipKey told_key_;
+  std::array<Told, 32> told_{};
+  std::size_t next_told_ = 0;
 };
 
 }  // namespace cordon

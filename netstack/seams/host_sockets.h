@@ -64,7 +64,7 @@ class HostSockets {
   virtual std::optional<Endpoint> local_endpoint(SocketHandle socket) = 0;
 
   /// The next connection of a published port, or EAGAIN. Its events go to nobody until own() names
-  /// somebody.
+  /// somebody; a dialled socket's go to its new owner from then on.
   virtual IoResult<AcceptedStream> accept(SocketHandle listener) = 0;
   virtual IoStatus own(SocketHandle socket, SocketOwner owner) = 0;
   /// Switches a published port's events off while no descriptor is left for its connections.

@@ -16,13 +16,14 @@ struct SocketHandle {
 };
 
 enum class OwnerKind : std::uint8_t {
-  kTcpHost,    // the socket towards the remote
-  kTcpGuest,   // the socket in the guest's namespace that stands for the remote
-  kUdp,        // an association's host socket
-  kEcho,       // a ping socket
-  kDns,        // a query on its way to an upstream
-  kListener,   // a published TCP port
-  kPublished,  // a published UDP port
+  kTcpHost,     // the socket towards the remote
+  kTcpAttempt,  // one of several dials of a flow by name, until one of them becomes its kTcpHost
+  kTcpGuest,    // the socket in the guest's namespace that stands for the remote
+  kUdp,         // an association's host socket
+  kEcho,        // a ping socket
+  kDns,         // a query on its way to an upstream
+  kListener,    // a published TCP port
+  kPublished,   // a published UDP port
   // The event loop's own, never seen by the core.
   kTap,
   kControl,

@@ -25,11 +25,13 @@ SocketOwner owner_of(OwnerKind kind, FlowId id) {
 
 }  // namespace
 
-TcpFlows::TcpFlows(const FlowContext& context, std::size_t capacity)
+TcpFlows::TcpFlows(const FlowContext& context, NameLookups& lookups, std::size_t capacity)
     : context_(context),
       table_(capacity, SipKey{context.entropy.next(), context.entropy.next()}),
-      sequence_key_{context.entropy.next(), context.entropy.next()},
-      max_half_open_(std::min(kMaxHalfOpen, std::max<std::size_t>(capacity / 4, 1))) {
+      max_half_open_(std::min(kMaxHalfOpen, std::max<std::size_t>(capacity / 4, 1))),
+      named_(context, lookups, max_half_open_),
+      sequence_key_{context.entropy.next(), context.entropy.next()} {
+  lookups.serve(Waits::kTcp, *this);
   ready_.reserve(capacity);
   pumping_.reserve(capacity);
 }
@@ -75,27 +77,79 @@ void TcpFlows::open(Instant now, const FlowKey& key, const TcpSegment& segment) 
   if (!context_.load.may_begin(remote.address, now)) {
     return context_.drops.add(Drop::kDestinationRate);
   }
+  if (meaning == Meaning::kName && !is_dns) return open_named(now, key, segment);
   std::optional<AllowedDestination> destination;
   if (is_dns) {
     destination = Policy::upstream(upstreams_.front(), Protocol::kTcp);
   } else {
-    const Judgement judgement = context_.admission.judge(Protocol::kTcp, key.guest, remote);
+    const Judgement judgement = context_.admission.judge(now, Protocol::kTcp, key.guest, remote);
     if (!judgement.allowed) return refuse(now, key, segment.seq, judgement);
+    if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
     destination = judgement.allowed;
   }
-  if (!has_room_to_dial(now, remote.address)) return;
-  const auto list = is_dns ? kListDnsDialling : kListDialling;
+  const std::optional<FlowId> id =
+      insert_dialling(now, key, segment, is_dns ? kListDnsDialling : kListDialling);
+  if (!id) return;
+  table_.get(*id)->is_dns = is_dns;
+  dial(now, *id, *destination);
+}
+
+void TcpFlows::open_named(Instant now, const FlowKey& key, const TcpSegment& segment) {
+  const Judgement judgement = context_.admission.judge_name(Protocol::kTcp, key.guest, key.remote);
+  if (!context_.admission.may_resolve(judgement.verdict)) {
+    return refuse(now, key, segment.seq, judgement);
+  }
+  const std::optional<FlowId> id = insert_dialling(now, key, segment, kListDialling);
+  if (!id) return;
+  table_.get(*id)->is_named = true;
+  if (named_.begin(now, *id, judgement.request)) return;
+  // The guest repeats its SYN; by then there may be room, or an upstream.
+  end(*id, FlowEnd::kUnreachable);
+  context_.drops.add(Drop::kHalfOpenLimit);
+}
+
+std::optional<FlowId> TcpFlows::insert_dialling(Instant now, const FlowKey& key,
+                                                const TcpSegment& segment, List list) {
+  if (!has_room_to_dial(now, key.remote.address)) return std::nullopt;
   const std::optional<FlowId> id = table_.insert(key, list, now);
-  if (!id) return context_.drops.add(Drop::kFlowLimit);
+  if (!id) {
+    context_.drops.add(Drop::kFlowLimit);
+    return std::nullopt;
+  }
   Flow& flow = *table_.get(*id);
   flow.id = ++last_id_;
-  flow.is_dns = is_dns;
   flow.syn = SynRecord{.irs = segment.seq,
                        .iss = initial_sequence(sequence_key_, key, now),
                        .window = segment.window,
                        .options = parse_syn_options(segment.options)};
-  context_.load.dial_began(remote.address);
-  dial(now, *id, *destination);
+  context_.load.dial_began(key.remote.address);
+  return id;
+}
+
+void TcpFlows::on_lookup(Instant now, FlowId id, const LookupAnswer& answer) {
+  named_.on_lookup(now, id, answer);
+  settle_named(now);
+}
+
+// What the dials by name have come to.
+void TcpFlows::settle_named(Instant now) {
+  while (const std::optional<FinishedDial> dial = named_.take_finished()) {
+    named_dial_ended(now, *dial);
+  }
+}
+
+void TcpFlows::named_dial_ended(Instant now, const FinishedDial& dial) {
+  Flow* const flow = table_.get(dial.flow);
+  if (!CORDON_INVARIANT(flow != nullptr && flow->state == State::kDialling)) return;
+  flow->is_named = false;
+  flow->host = dial.socket;
+  if (dial.judgement && !dial.judgement->allowed) return revoke(now, dial.flow, *dial.judgement);
+  if (!dial.socket.is_open()) return dial_failed(now, dial.flow, dial.error);
+  flow->destination = dial.judgement->allowed;
+  if (dial.judgement->verdict.action != Action::kAllow) context_.refusals.report(*dial.judgement);
+  const IoStatus owned = context_.host.own(dial.socket, owner_of(OwnerKind::kTcpHost, dial.flow));
+  if (!owned) return dial_failed(now, dial.flow, owned.error().value);
+  connected(now, dial.flow);
 }
 
 bool TcpFlows::has_room_to_dial(Instant now, const IpAddress& address) {
@@ -211,15 +265,18 @@ void TcpFlows::refuse(Instant now, const FlowKey& key, Seq irs, const Judgement&
 }
 
 void TcpFlows::on_connected(Instant now, FlowId id) {
-  Flow& flow = *table_.get(id);
-  const FlowKey key = table_.key_of(id);
-  context_.load.dial_ended(key.remote.address);
-  flow.state = State::kConnected;
+  const Flow& flow = *table_.get(id);
   if (!flow.is_dns) {
     // The FIB again: an address that became the host's own while the dial was under way counts.
-    const Judgement judgement = context_.admission.judge(Protocol::kTcp, key.guest, key.remote);
+    const Judgement judgement = context_.admission.judge_again(flow.destination->request());
     if (!judgement.allowed) return revoke(now, id, judgement);
   }
+  connected(now, id);
+}
+
+void TcpFlows::connected(Instant now, FlowId id) {
+  context_.load.dial_ended(table_.key_of(id).remote.address);
+  table_.get(id)->state = State::kConnected;
   adopt(now, id);
 }
 
@@ -350,12 +407,17 @@ void TcpFlows::begin_inbound(Instant now, FlowId id) {
 }
 
 void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
+  if (owner.kind == OwnerKind::kTcpAttempt) {
+    named_.on_socket(now, owner);
+    return settle_named(now);
+  }
   const FlowId id{.index = owner.index, .generation = owner.generation};
   const Flow* const flow = table_.get(id);
   if (flow == nullptr) return;
   const bool is_host = owner.kind == OwnerKind::kTcpHost;
   switch (flow->state) {
     case State::kDialling: {
+      if (flow->is_named) return;  // Nothing of it is open: attempts have owners of their own.
       const IoStatus result = context_.host.dial_result(flow->host);
       if (result) return on_connected(now, id);
       if (result.error().value != EINPROGRESS) dial_failed(now, id, result.error().value);
@@ -378,6 +440,7 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
 Instant TcpFlows::next_deadline() const {
   Instant first = ready_.empty() ? kNever : Instant{};
   first = std::min(first, table_.deadline(kListDialling, kTcpDial));
+  first = std::min(first, named_.next_deadline());
   first = std::min(first, table_.deadline(kListDnsDialling, kDnsFailover));
   first = std::min(first, table_.deadline(kListAwaitingSocket, kSocketRetry));
   first = std::min(first, table_.deadline(kListGuestDialling, kInboundSyn));
@@ -387,6 +450,8 @@ Instant TcpFlows::next_deadline() const {
 
 void TcpFlows::on_deadline(Instant now) {
   pump_queued(now);
+  named_.on_deadline(now);
+  settle_named(now);
   // Each list at most kSweep flows a turn: after a long suspend everything is due at once.
   constexpr int kSweep = 256;
   const auto each_due = [&](List list, Duration timeout, auto&& act) {

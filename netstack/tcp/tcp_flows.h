@@ -6,6 +6,8 @@
 //     SYN connected    -> the FIB is asked again, then a socket that stands for the remote is
 //     adopted in the
 //                     guest's namespace (seams/guest_sockets.h) and the SYN-ACK goes to the tap
+//   an address of the name pool -> its name is judged, looked up on the host's side, and dialled
+//                     wherever it leads (tcp/named_dials.h); the rest is the same
 // Inbound (published ports)
 //   the host's listener accepted -> admission -> a socket in the guest's namespace connects to the
 //   guest from the client's own address -> connected: the stream; refused: the client gets a reset
@@ -36,19 +38,20 @@
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/tcp/handshake.h"
+#include "netstack/tcp/named_dials.h"
 
 namespace cordon {
 
-class TcpFlows {
+class TcpFlows final : private LookupWaiters {
  public:
   /// `capacity`: flows at once; each takes two descriptors.
-  TcpFlows(const FlowContext& context, std::size_t capacity);
+  TcpFlows(const FlowContext& context, NameLookups& lookups, std::size_t capacity);
 
   /// A segment from the tap.
   void on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment);
   /// A connection to a published port that leads to `guest_port`.
   void on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port);
-  /// kTcpHost and kTcpGuest.
+  /// kTcpHost, kTcpAttempt and kTcpGuest.
   void on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
 
   [[nodiscard]] Instant next_deadline() const;
@@ -86,6 +89,7 @@ class TcpFlows {
     State state = State::kDialling;
     Direction direction = Direction::kOutbound;
     bool is_dns = false;
+    bool is_named = false;         // dialling by name: the rest is in named_
     bool is_queued = false;        // in ready_
     bool is_for_loopback = false;  // inbound: the guest listens on its loopback only
     std::uint8_t upstream = 0;
@@ -107,9 +111,16 @@ class TcpFlows {
   bool has_room_to_dial_guest(Instant now);
   bool make_room(Instant now);
   void dial(Instant now, FlowId id, const AllowedDestination& destination);
+  void open_named(Instant now, const FlowKey& key, const TcpSegment& segment);
+  std::optional<FlowId> insert_dialling(Instant now, const FlowKey& key, const TcpSegment& segment,
+                                        List list);
+  void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
+  void settle_named(Instant now);
+  void named_dial_ended(Instant now, const FinishedDial& dial);
   void dial_failed(Instant now, FlowId id, int error);
   void dial_next_upstream(Instant now, FlowId id, int error);
   void on_connected(Instant now, FlowId id);
+  void connected(Instant now, FlowId id);
   void adopt(Instant now, FlowId id);
   void adoption_failed(Instant now, FlowId id, int error);
   bool may_await_socket(Instant now, FlowId id, int error);
@@ -128,6 +139,7 @@ class TcpFlows {
   void queue(FlowId id);
   void pump_queued(Instant now);
   void close_orderly(FlowId id);
+  [[nodiscard]] Judgement rejudge_one(Instant now, FlowId id) const;
   /// The policy no longer lets the flow be: its end, told to the guest where it still waits.
   void revoke(Instant now, FlowId id, const Judgement& judgement);
   /// Resets what is open, gives everything back and forgets the flow.
@@ -136,11 +148,12 @@ class TcpFlows {
 
   FlowContext context_;
   Table table_;
+  std::size_t max_half_open_;
+  NamedDials named_;
   SipKey sequence_key_;
   std::span<const Endpoint> upstreams_;
   std::vector<FlowId> ready_;
   std::vector<FlowId> pumping_;
-  std::size_t max_half_open_;
   std::uint32_t last_id_ = 0;
   TokenBucket steering_{1, 1};  // how often it is put back
 };

@@ -119,6 +119,7 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
   Flow& flow = *table_.get(id);
   if (flow.state == State::kDialling) context_.load.dial_ended(table_.key_of(id).remote.address);
   if (flow.state == State::kStream) report(id, how);
+  if (flow.is_named) named_.cancel(id);
   for (Half* const half : {&flow.up, &flow.down}) context_.streams.drop_hold(half->hold);
   if (flow.guest.is_open()) context_.streams.reset(flow.guest);
   if (flow.host.is_open()) context_.streams.reset(flow.host);
@@ -144,6 +145,18 @@ void TcpFlows::revoke(Instant now, FlowId id, const Judgement& judgement) {
   context_.refusals.refuse(now, judgement, {});
 }
 
+Judgement TcpFlows::rejudge_one(Instant now, FlowId id) const {
+  const Flow& flow = *table_.get(id);
+  const FlowKey& key = table_.key_of(id);
+  if (flow.direction == Direction::kInbound) {
+    return context_.admission.judge_inbound(Protocol::kTcp, key.guest,
+                                            flow.destination->endpoint());
+  }
+  // While its name is looked up and dialled a flow has no address; each one is judged when it is.
+  if (flow.is_named) return context_.admission.judge_name(Protocol::kTcp, key.guest, key.remote);
+  return context_.admission.rejudge(now, flow.destination->request());
+}
+
 std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor,
                                                std::size_t budget, bool is_address_lost) {
   for (; budget > 0; --budget) {
@@ -152,13 +165,10 @@ std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor
     cursor = id->index + 1;
     const Flow& flow = *table_.get(*id);
     if (flow.is_dns) continue;
-    const FlowKey& key = table_.key_of(*id);
-    const Judgement judgement =
-        flow.direction == Direction::kInbound
-            ? context_.admission.judge_inbound(Protocol::kTcp, key.guest,
-                                               flow.destination->endpoint())
-            : context_.admission.judge(Protocol::kTcp, key.guest, key.remote);
-    if (!judgement.allowed) {
+    const Judgement judgement = rejudge_one(now, *id);
+    const bool is_allowed = flow.is_named ? context_.admission.may_resolve(judgement.verdict)
+                                          : judgement.allowed.has_value();
+    if (!is_allowed) {
       revoke(now, *id, judgement);
     } else if (is_address_lost &&
                context_.admission.is_local_address_lost(context_.host.local_endpoint(flow.host))) {

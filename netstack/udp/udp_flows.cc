@@ -111,7 +111,7 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
     context_.drops.add(Drop::kDestinationRate);
     return std::nullopt;
   }
-  const Judgement judgement = context_.admission.judge(Protocol::kUdp, key.guest, remote);
+  const Judgement judgement = context_.admission.judge(now, Protocol::kUdp, key.guest, remote);
   if (!judgement.allowed) {
     std::array<std::uint8_t, Refusals::kMaxReply> reply{};
     const IcmpErrorFields error{.source = context_.admission.link(remote.address.family()).gateway,
@@ -339,7 +339,7 @@ std::optional<std::uint32_t> UdpFlows::rejudge(Instant now, std::uint32_t cursor
     const Judgement judgement =
         flow.published >= 0 ? context_.admission.judge_inbound(Protocol::kUdp, key.guest,
                                                                flow.destination->endpoint())
-                            : context_.admission.judge(Protocol::kUdp, key.guest, key.remote);
+                            : context_.admission.judge(now, Protocol::kUdp, key.guest, key.remote);
     if (judgement.allowed) continue;
     context_.refusals.refuse(now, judgement, {});
     end(*id, FlowEnd::kRevoked);

@@ -62,13 +62,13 @@ Octets dns_answer(const Octets& query, std::uint8_t rcode,
   out[6] = static_cast<std::uint8_t>(addresses.size() >> 8);
   out[10] = out[11] = 0;
   for (const std::string& text : addresses) {
+    const IpAddress parsed = address(text);
     put16(out, 0xc00c);
-    put16(out, 1);
+    put16(out, parsed.is_v4() ? 1 : 28);
     put16(out, 1);
     put16(out, 0);
     put16(out, 60);
-    put16(out, 4);
-    const IpAddress parsed = address(text);
+    put16(out, static_cast<unsigned>(parsed.octets().size()));
     out.insert(out.end(), parsed.octets().begin(), parsed.octets().end());
   }
   return out;

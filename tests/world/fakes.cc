@@ -40,6 +40,15 @@ FakeSocket& Sockets::open(OwnerKind kind, const SocketOwner& owner) {
   return socket;
 }
 
+void Sockets::give(FakeSocket& socket, const SocketOwner& owner) {
+  socket.owner = owner;
+  socket.is_owned = true;
+  if (socket.kind == owner.kind) return;
+  socket.kind = owner.kind;
+  ++opened_[owner.kind];
+  last_[owner.kind] = socket.handle.descriptor;
+}
+
 FakeSocket& Sockets::at(SocketHandle handle, std::string_view doing) {
   EXPECT_TRUE(is_open(handle)) << doing << " on descriptor " << handle.descriptor
                                << ", which is not open";
@@ -72,9 +81,10 @@ IoResult<SocketHandle> FakeHost::dial(const AllowedDestination& destination, Soc
   dialled.push_back(destination.endpoint());
   if (const int error = script_.next(Call::kDial)) return std::unexpected(Errno{error});
   EXPECT_EQ(destination.protocol(), Protocol::kTcp);
-  FakeSocket& socket = sockets_.open(OwnerKind::kTcpHost, owner);
+  FakeSocket& socket = sockets_.open(owner.kind, owner);
   socket.remote = destination.endpoint();
   socket.dial_result = EINPROGRESS;
+  socket.is_stream = true;
   return socket.handle;
 }
 
@@ -106,8 +116,7 @@ IoResult<AcceptedStream> FakeHost::accept(SocketHandle listener) {
 IoStatus FakeHost::own(SocketHandle handle, SocketOwner owner) {
   FakeSocket& socket = sockets_.at(handle, "own");
   if (const int error = script_.next(Call::kOwn)) return std::unexpected(Errno{error});
-  socket.owner = owner;
-  socket.is_owned = true;
+  sockets_.give(socket, owner);
   return {};
 }
 

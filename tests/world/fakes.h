@@ -72,7 +72,8 @@ struct FakeSocket {
   SocketHandle handle;
   OwnerKind kind = OwnerKind::kTcpHost;
   SocketOwner owner;
-  bool is_owned = true;  // false: accepted, and nobody hears of it yet
+  bool is_owned = true;    // false: accepted, and nobody hears of it yet
+  bool is_stream = false;  // dialled
   Family family = Family::kIpv4;
   Endpoint remote;
   End end = End::kOpen;
@@ -99,6 +100,8 @@ struct FakeSocket {
 class Sockets {
  public:
   FakeSocket& open(OwnerKind kind, const SocketOwner& owner);
+  /// Its events go to `owner` from now on, and it counts as opened for that purpose.
+  void give(FakeSocket& socket, const SocketOwner& owner);
   /// The socket, which is open: anything else fails the test.
   FakeSocket& at(SocketHandle handle, std::string_view doing);
   /// The socket, open or not.

@@ -132,8 +132,10 @@ class RandomLife {
   void socket_event() {
     const SocketHandle handle = a_socket();
     FakeSocket& socket = world_.sockets.at(handle, "an event");
+    if (socket.is_stream) return stream_event(socket);
     switch (socket.kind) {
       case OwnerKind::kTcpHost:
+      case OwnerKind::kTcpAttempt:
       case OwnerKind::kTcpGuest:
         return stream_event(socket);
       case OwnerKind::kUdp:

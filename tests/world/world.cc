@@ -1,5 +1,6 @@
 #include "tests/world/world.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include <gtest/gtest.h>
@@ -15,17 +16,6 @@ Rule rule(const std::string& text, Action action) {
   return Rule{.to = to.value_or(Destination{}), .action = action, .text = text, .origin = "test"};
 }
 
-Policy policy_of(const WorldOptions& options) {
-  PolicyInput input{.default_action = options.default_action};
-  for (const std::string& text : options.allow) input.rules.push_back(rule(text, Action::kAllow));
-  for (const std::string& text : options.deny) input.rules.push_back(rule(text, Action::kDeny));
-  for (const char* text : {"198.51.100.0/24", "2001:db8::/32"}) {
-    input.overrides.push_back(ClassOverride{.prefix = Prefix::parse(text).value_or(Prefix{}),
-                                            .address_class = AddressClass::kPublic});
-  }
-  return Policy(std::move(input));
-}
-
 LinkFamily link(Family family) {
   return LinkFamily{.subnet = Prefix(guest_address(family), family == Family::kIpv4 ? 24 : 64),
                     .guest = guest_address(family),
@@ -36,6 +26,19 @@ LinkFamily link(Family family) {
 
 }  // namespace
 
+Policy make_policy(const WorldOptions& options) {
+  PolicyInput input{.default_action = options.default_action, .mode = options.mode};
+  for (const std::string& text : options.allow) input.rules.push_back(rule(text, Action::kAllow));
+  for (const std::string& text : options.deny) input.rules.push_back(rule(text, Action::kDeny));
+  for (const std::string& text : options.ask) input.rules.push_back(rule(text, Action::kAsk));
+  if (options.each_rule) std::ranges::for_each(input.rules, options.each_rule);
+  for (const char* text : {"198.51.100.0/24", "2001:db8::/32"}) {
+    input.overrides.push_back(ClassOverride{.prefix = Prefix::parse(text).value_or(Prefix{}),
+                                            .address_class = AddressClass::kPublic});
+  }
+  return Policy(std::move(input));
+}
+
 TranslatorConfig make_config(const WorldOptions& options) {
   TranslatorConfig config;
   config.guest_mac = kGuestMac;
@@ -45,7 +48,8 @@ TranslatorConfig make_config(const WorldOptions& options) {
   config.guest_link_local = address("fe80::ff:fe00:2");
   config.gateway_link_local = address("fe80::1");
   config.mtu = options.mtu;
-  config.policy = policy_of(options);
+  config.policy = make_policy(options);
+  config.names = options.names;
   for (const std::string& text : options.upstreams) config.upstreams.push_back(endpoint(text));
   config.reports_flows = options.reports_flows;
   return config;

@@ -25,7 +25,11 @@ using namespace std::chrono_literals;  // NOLINT: the tests' own language
 struct WorldOptions {
   std::vector<std::string> allow;
   std::vector<std::string> deny;
+  std::vector<std::string> ask;
   DefaultAction default_action = DefaultAction::kAllowPublic;
+  PolicyMode mode = PolicyMode::kEnforce;
+  NameSettings names;
+  std::function<void(Rule&)> each_rule;  // what the strings do not say
   std::vector<std::string> upstreams = {"198.51.100.53:53", "198.51.100.54:53"};
   std::uint16_t mtu = 1500;
   bool has_udp_trains = true;
@@ -38,6 +42,8 @@ struct WorldOptions {
   Duration uptime = 1h;  // of the host, at the start
 };
 
+/// The policy of such a world.
+[[nodiscard]] Policy make_policy(const WorldOptions& options);
 /// The translator's configuration in such a world.
 [[nodiscard]] TranslatorConfig make_config(const WorldOptions& options);
 
