@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "launcher/suggestion.h"
+#include "launcher/verbs/audit.h"
 
 namespace cordon {
 namespace {
@@ -92,7 +93,7 @@ Result<CommandLine> parse_doctor(std::span<const std::string> arguments) {
 
 struct VerbEntry {
   std::string_view name;
-  std::string_view words;    // how it is written, behind "cordon "
+  std::string_view words;    // how it is written, behind "cordon "; empty: not in the help
   std::string_view summary;  // what it does, for `cordon --help`
   /// Reads the words behind the verb; shows its own help for -h and --help.
   Result<CommandLine> (*parse)(std::span<const std::string> arguments);
@@ -104,6 +105,11 @@ constexpr auto kVerbs = std::to_array<VerbEntry>({
      parse_run},
     {"doctor", "doctor", "say what this host lacks for `cordon run`, and the remedy for each",
      parse_doctor},
+    {"audit", "audit [OPTIONS] -- SANDBOX...", "say what gets out of a sandbox, ours or another's",
+     parse_audit},
+    // Hidden: `cordon audit` starts them.
+    {"audit-prober", "", "", parse_audit_prober},
+    {"audit-witness", "", "", parse_audit_witness},
 });
 
 std::string main_help() {
@@ -112,10 +118,12 @@ std::string main_help() {
       "No root, no setuid, no daemon.\n"
       "\n"
       "Usage:\n";
-  for (const VerbEntry& verb : kVerbs) text += fmt::format("  cordon {}\n", verb.words);
+  for (const VerbEntry& verb : kVerbs) {
+    if (!verb.words.empty()) text += fmt::format("  cordon {}\n", verb.words);
+  }
   text += "  cordon --help | --version\n\n";
   for (const VerbEntry& verb : kVerbs) {
-    text += fmt::format("  {:<8} {}\n", verb.name, verb.summary);
+    if (!verb.words.empty()) text += fmt::format("  {:<8} {}\n", verb.name, verb.summary);
   }
   return text + "\n`cordon VERB --help` tells a verb's options.\n";
 }
