@@ -211,9 +211,12 @@ class World:
             (SCRATCH / name).mkdir()
             (SCRATCH / name).chmod(0o777)
         shutil.copytree(HERE / "guest", SCRATCH / "guest")
-        self.program = str(SCRATCH / "cordon")
+        # As it is installed: presets are found from where the program lies.
+        (SCRATCH / "bin").mkdir()
+        self.program = str(SCRATCH / "bin/cordon")
         shutil.copy(os.environ["CORDON"], self.program)
-        sh(f"chmod -R a+rX {SCRATCH}/guest {self.program}")
+        shutil.copytree(HERE.parents[1] / "configs/policies", SCRATCH / "share/cordon/policies")
+        sh(f"chmod -R a+rX {SCRATCH}/guest {SCRATCH}/bin {SCRATCH}/share")
 
     def _connect(self):
         self.host.run(
