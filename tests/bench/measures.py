@@ -10,6 +10,7 @@ with other things to do); goodput of a flood is what arrives from a sender that 
 import contextlib
 import dataclasses
 import itertools
+import json
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ WARMUP = 0.1
 @dataclasses.dataclass
 class Plan:
     repeats: int = 5
+    tries: int = 1  # a run that fails is a result; only a quick run tries again
     seconds: float = 2.0
     mtus: tuple = (WIRE_MTU, BEST_MTU)
     streams: tuple = (1, 4, 16)
@@ -48,7 +50,7 @@ class Plan:
     @classmethod
     def quick(cls):
         """Shows that everything works; its figures mean nothing."""
-        return cls(repeats=1, seconds=0.2, mtus=(BEST_MTU,), streams=(1, 4), concurrencies=(1, 16),
+        return cls(repeats=1, tries=2, seconds=0.2, mtus=(BEST_MTU,), streams=(1, 4), concurrencies=(1, 16),
                    datagrams=((1200, ""), (1200, "train")), published_streams=(1,),
                    published_datagrams=((1200, ""),), trial=0.1, searches=2, starts=3, idle=(0, 500),
                    curve_flows=(0, 500), curve_rules=(0, 100, 1000), small_flows=200, small_rate=500)
@@ -58,8 +60,8 @@ class Bench:
     """The world, the tools, the plan and the results. Guests stay open from measure to measure: a tool that has
     nothing to do costs the others nothing."""
 
-    def __init__(self, world, plan, tools):
-        self.world, self.plan, self.tools = world, plan, tools
+    def __init__(self, world, plan, tools, policy_benchmark=None):
+        self.world, self.plan, self.tools, self.policy_benchmark = world, plan, tools, policy_benchmark
         self.results = Results(make_tables())
         self._open = {}
         self._counter = itertools.count()
@@ -95,21 +97,25 @@ class Bench:
         return self.sandbox(Setting("direct"))
 
     def turns(self, table, settings, cases, measure, repeats=None):
-        """Calls measure(sandbox, row, case), each case by all settings before the next run of any."""
-        for _ in range(repeats or self.plan.repeats):
+        """Calls measure(sandbox, row, case), each case by all settings before the next run of any, and another of
+        them first each time."""
+        for turn in range(repeats or self.plan.repeats):
+            first = turn % len(settings)
             for case in cases:
-                for setting in settings:
+                for setting in settings[first:] + settings[:first]:
                     self.attempt(table, setting, case,
                                  lambda setting, row, case: measure(self.sandbox(setting), row, case))
 
     def attempt(self, table, setting, case, measure):
         """Calls measure(setting, row, case); what does not work is filed as a failure under the case's column."""
         row, column = row_of(setting), describe(case)
-        self.say(f"{table}: {row}: {column}")
-        try:
-            measure(setting, row, case)
-        except Stalled as error:
-            self.fail(table, row, column, error)
+        for left in reversed(range(self.plan.tries)):
+            self.say(f"{table}: {row}: {column}")
+            try:
+                return measure(setting, row, case)
+            except Stalled as error:
+                if left == 0:
+                    self.fail(table, row, column, error)
 
     def fail(self, table, row, column, error):
         self.results.fail(table, row, column, str(error))
@@ -169,6 +175,7 @@ def make_tables():
         "rules-crr": Table("Connections by rules present, 16 at once", "connections/s", digits=0, axis="rules"),
         "rules-tcp": Table("One stream upwards by rules present", "Gb/s", digits=1, axis="rules"),
         "rules-start": Table("Start-up by rules present", "ms", is_more_better=False, digits=1, axis="rules"),
+        "policy": Table("A decision with 100,000 prefixes and 100,000 names", "ns", is_more_better=False, digits=0),
         "fair": Table("Small requests of many flows alone, and beside one bulk stream", "ms", is_more_better=False,
                       digits=2),
         "fair-bulk": Table("The bulk stream alone, and beside the small flows", "Gb/s", digits=1),
@@ -399,10 +406,8 @@ def measure_beside_flows(bench, setting, row, count):
 
 
 def rules(bench):
-    has_files = "--policy" in help_of(bench.world.programs["cordon"])
+    has_files = reads_policy_files(bench)
     counts = [count for count in bench.plan.curve_rules if has_files or count <= 1000]
-    if not has_files:
-        bench.remark("this cordon reads no policy files: rules are measured up to the thousand that fit a command line")
     settings = {count: Setting("cordon", BEST_MTU, rule_words(bench, count, has_files)) for count in counts}
     for _ in range(min(bench.plan.repeats, 3)):
         for count, setting in settings.items():
@@ -416,8 +421,14 @@ def measure_beside_rules(bench, setting, row, count):
     bench.results.add("rules-start", row, count, start_once(bench, "cordon", setting.extra)["milliseconds"][0])
 
 
-def help_of(program):
-    return subprocess.run([program, "run", "--help"], capture_output=True, text=True, timeout=5).stdout
+def reads_policy_files(bench):
+    try:
+        start_once(bench, "cordon", rule_words(bench, 2, True))
+    except Stalled as error:
+        bench.remark("this cordon reads no policy files, so rules are measured up to the thousand that fit a command "
+                     f"line: {error}")
+        return False
+    return True
 
 
 def rule_words(bench, count, has_files):
@@ -432,6 +443,23 @@ def rule_words(bench, count, has_files):
     denied = prefixes[:count - count // 2] + [f"n{i}.telemetry.example" for i in range(count // 2)]
     lines = ["version = 1", 'default = "allow-public"', "deny = [", *(f'  "{one}",' for one in denied), "]", ""]
     return ("--policy", bench.world.scratch_file(f"rules-{count}.toml", "\n".join(lines)))
+
+
+def policy(bench):
+    """What a decision costs with 100,000 prefixes and 100,000 names: Google Benchmark's own repetitions."""
+    program = bench.policy_benchmark
+    if not program:
+        bench.remark("policy_benchmark is not built (it needs Google Benchmark), so decisions are not measured")
+        return
+    words = [program, "--benchmark_format=json", f"--benchmark_repetitions={bench.plan.repeats}",
+             "--benchmark_min_time=0.05", "--benchmark_filter=^(evaluate|judge)"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        bench.fail("policy", "cordon", "all", done.stderr.strip())
+        return
+    for one in json.loads(done.stdout)["benchmarks"]:
+        if one["run_type"] == "iteration":
+            bench.results.add("policy", "cordon", one["run_name"].replace("_", " "), one["cpu_time"])
 
 
 # Fairness.
@@ -456,4 +484,4 @@ def fair(bench):
 
 
 MEASURES = {"tcp": tcp, "crr": crr, "rr": rr, "udp": udp, "published": published, "dns": dns, "start": start,
-            "memory": memory, "flows": flows, "rules": rules, "fair": fair}
+            "memory": memory, "flows": flows, "rules": rules, "policy": policy, "fair": fair}

@@ -74,6 +74,11 @@ class Results:
         cell = cells.get(row, {}).get(str(column))
         return cell.median if cell else None
 
+    def lacks(self, row):
+        """What was tried for that row and gave no figure at all."""
+        return [f"{name}: {column}: {cell.failures[-1]}" for name, table in self.tables.items()
+                for column, cell in table.cells.get(row, {}).items() if cell.failures and not cell.samples]
+
     def json(self):
         return {name: {"title": table.title, "unit": table.unit, "rows": {
             row: {column: {"median": cell.median, "samples": cell.samples, "failures": cell.failures}

@@ -41,7 +41,7 @@ def ratio(results, table, column, row, other, other_column=None):
 def judge(results, peer="pasta"):
     """All targets, in the order of the design's table."""
     return [*_tcp(results, peer), *_latency(results, peer), *_udp(results, peer), *_published(results, peer),
-            *_size(results), *_growth(results)]
+            *_size(results), *_decisions(results), *_growth(results)]
 
 
 def _tcp(results, peer):
@@ -90,6 +90,12 @@ def _size(results):
     yield Target("resident size, idle", results.median("memory", "cordon", 0), 12, 6, "MB", is_more_better=False)
     yield Target(f"resident size, {most:,} idle flows", results.median("memory", "cordon", most), 20, 12, "MB",
                  is_more_better=False)
+
+
+def _decisions(results):
+    for column in ("evaluate by address", "evaluate by name"):
+        yield Target(f"a decision, {column}", results.median("policy", "cordon", column), 1000, 200, "ns",
+                     is_more_better=False)
 
 
 def _growth(results):
