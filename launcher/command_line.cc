@@ -8,6 +8,7 @@
 
 #include "launcher/suggestion.h"
 #include "launcher/verbs/audit.h"
+#include "launcher/verbs/policy.h"
 
 namespace cordon {
 namespace {
@@ -17,19 +18,28 @@ constexpr std::string_view kRunHelp =
 
 Usage: cordon run [OPTIONS] [--] COMMAND [ARGUMENTS...]
 
-Without --allow everything on the public internet may be reached, and nothing of this host, of the
-local network or of a cloud's metadata service. With --allow only what is listed may be reached.
+Without a policy everything on the public internet may be reached, and nothing of this host, of the
+local network or of a cloud's metadata service. With one only what is listed may be reached.
 
 What may be reached
   --allow DEST            allow DEST; everything not allowed is then denied
   --deny DEST             deny DEST; stronger than every --allow
+  --use PRESET            allow what PRESET lists (npm, github:read, ...; `cordon policy presets`)
+  --policy FILE|NAME      what the file says; a NAME is looked up in ~/.config/cordon/policies and
+                          /etc/cordon/policies
+  --trust                 ./cordon.toml is a policy, too
+  --ask                   ask about what is not allowed, rather than deny it
+  --report                deny nothing, but say what would be denied
+  --mode MODE             enforce (default), ask or report
   --class CLASS=PREFIX    count PREFIX as lan, vpn or public (--class public=198.51.100.0/24)
   --offline               no network at all but lo
 
-  DEST is an address, a prefix or a class, with or without ports, or a port of this host:
+  DEST is a name, an address, a prefix or a class, with or without ports, or a port of this host:
+    pypi.org    github.com:22    *.example.org    .example.org (itself, too)    udp/ntp.example:123
     198.51.100.7    198.51.100.7:80-90    10.1.2.0/24:5432    [2001:db8::/48]:443
     @public    @lan:443    @vpn    @linklocal    @metadata    udp/198.51.100.7:123    icmp/@public
     host:5432       this host's loopback; inside it is host.cordon.internal:5432
+  A name without a port is allowed on 80 and 443; an address without one on all.
 
 What may reach the command
   --publish [ADDR:]HOST:GUEST[/udp]
@@ -39,6 +49,9 @@ What may reach the command
 The network inside
   --dns ADDR[:PORT]|host|off
                           the DNS servers to ask (default: host, this host's own); may be repeated
+  --dns-mode map|pin|open|off
+                          how names are answered (default: map where names are in the policy: an
+                          address of the sandbox's own for each; else open)
   --mtu BYTES             of the network interface, 1280 to 65520 (default: 1500)
   --subnet PREFIX         the subnet inside, IPv4 or IPv6 (default: one that this host does not use)
 
@@ -59,8 +72,9 @@ All options but -q, -v and the flags may be repeated. They stand before COMMAND.
 
 Examples
   cordon run -- curl -O https://example.com/big.iso
-  cordon run --deny 198.51.100.7 -- ./program
-  cordon run --allow 198.51.100.0/24:443 --allow host:5432 -- sh
+  cordon run --use npm --allow github.com:22 -- npm install
+  cordon run --allow 10.1.2.0/24:5432 --allow host:5432 -- sh
+  cordon run --policy policy.toml --ask -- ./agent
   cordon run --publish 8080:80 -- nginx -g 'daemon off;'
   cordon run --offline -- make test
 
@@ -103,6 +117,8 @@ struct VerbEntry {
 constexpr auto kVerbs = std::to_array<VerbEntry>({
     {"run", "run [OPTIONS] [--] COMMAND [ARGUMENTS...]", "run a command in a network of its own",
      parse_run},
+    {"policy", "policy show|explain|check|diff|fmt|add|presets ...",
+     "say what a policy means, find what is wrong with it", parse_policy},
     {"doctor", "doctor", "say what this host lacks for `cordon run`, and the remedy for each",
      parse_doctor},
     {"audit", "audit [OPTIONS] -- SANDBOX...", "say what gets out of a sandbox, ours or another's",

@@ -75,7 +75,7 @@ constexpr auto kLogFormatWords = std::to_array<Word<LogFormat>>({
 
 // Types of RFC 1035, 2782, 6844 and so on that a rule may list beside A and AAAA. HTTPS and SVCB
 // are not among them: they would carry what names are enforced against (ECH keys, address hints).
-constexpr auto kDnsTypes = std::to_array<Word<std::uint16_t>>({
+constexpr auto kDnsTypes = std::to_array<DnsTypeName>({
     {"CAA", 257},
     {"DS", 43},
     {"MX", 15},
@@ -92,6 +92,14 @@ template <class T, std::size_t N>
 std::string alternatives(const std::array<Word<T>, N>& words) {
   std::string text;
   for (const auto& word : words) text += fmt::format("{}{}", text.empty() ? "" : ", ", word.text);
+  return text;
+}
+
+std::string dns_type_list() {
+  std::string text;
+  for (const DnsTypeName& type : kDnsTypes) {
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", type.name);
+  }
   return text;
 }
 
@@ -468,15 +476,15 @@ class FileReader {
         reader.refuse(text.place, fmt::format("{} is always answered; leave it out", text.value));
         continue;
       }
-      const auto type = std::ranges::find(kDnsTypes, text.value, &Word<std::uint16_t>::text);
+      const auto* const type = std::ranges::find(kDnsTypes, text.value, &DnsTypeName::name);
       if (type == kDnsTypes.end()) {
         reader.refuse(
             text.place,
             fmt::format("rule.dns: \"{}\" is not a type that can be allowed: those are {}",
-                        text.value, alternatives(kDnsTypes)));
+                        text.value, dns_type_list()));
         continue;
       }
-      rule.dns_types.push_back(type->value);
+      rule.dns_types.push_back(type->type);
     }
     if (rule.action == Action::kDeny && !rule.dns_types.empty()) {
       reader.refuse(reader.place(), "a rule that denies has no dns types; remove dns");
@@ -680,6 +688,8 @@ std::optional<NameSettings::Mode> parse_dns_mode(std::string_view word) {
   }
   return std::nullopt;
 }
+
+std::span<const DnsTypeName> dns_type_names() { return kDnsTypes; }
 
 std::optional<PolicyMode> parse_policy_mode(std::string_view word) {
   for (const auto& candidate : kModeWords) {

@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -120,5 +121,12 @@ struct PolicyReading {
 [[nodiscard]] std::string_view dns_mode_name(NameSettings::Mode mode);
 [[nodiscard]] std::optional<NameSettings::Mode> parse_dns_mode(std::string_view word);
 [[nodiscard]] std::optional<PolicyMode> parse_policy_mode(std::string_view word);
+
+/// The types of DNS records that a rule may list.
+struct DnsTypeName {
+  std::string_view name;
+  std::uint16_t type = 0;
+};
+[[nodiscard]] std::span<const DnsTypeName> dns_type_names();
 
 }  // namespace cordon

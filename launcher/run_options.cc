@@ -37,7 +37,8 @@ struct RawOptions {
   bool is_verbose = false;
 };
 
-std::vector<OptionSpec> specs_of(RawOptions& raw) {
+/// What may be reached: all that a policy is made of.
+std::vector<OptionSpec> policy_specs_of(RawOptions& raw) {
   return {
       {.names = "--policy", .values = &raw.policies},
       {.names = "--use", .values = &raw.presets},
@@ -45,10 +46,16 @@ std::vector<OptionSpec> specs_of(RawOptions& raw) {
       {.names = "--mode", .values = &raw.modes},
       {.names = "--ask", .is_set = &raw.asks},
       {.names = "--report", .is_set = &raw.reports},
-      {.names = "--dns-mode", .values = &raw.dns_modes},
       {.names = "--allow", .values = &raw.allow},
       {.names = "--deny", .values = &raw.deny},
       {.names = "--class", .values = &raw.classes},
+      {.names = "--dns-mode", .values = &raw.dns_modes},
+  };
+}
+
+std::vector<OptionSpec> specs_of(RawOptions& raw) {
+  std::vector<OptionSpec> specs = policy_specs_of(raw);
+  const OptionSpec others[] = {
       {.names = "--publish", .values = &raw.publish},
       {.names = "--dns", .values = &raw.dns},
       {.names = "--subnet", .values = &raw.subnet},
@@ -62,6 +69,8 @@ std::vector<OptionSpec> specs_of(RawOptions& raw) {
       {.names = "-q,--quiet", .is_set = &raw.is_quiet},
       {.names = "-v,--verbose", .is_set = &raw.is_verbose},
   };
+  specs.insert(specs.end(), std::begin(others), std::end(others));
+  return specs;
 }
 
 std::optional<unsigned> parse_number(std::string_view text) {
@@ -287,6 +296,21 @@ Result<std::optional<RunOptions>> read_run_options(std::string_view verb,
   }
   options.command = std::move(command);
   return std::optional(std::move(options));
+}
+
+Result<std::optional<PolicyWords>> read_policy_options(std::string_view verb,
+                                                       std::span<const std::string> arguments,
+                                                       std::span<const OptionSpec> own) {
+  RawOptions raw;
+  bool wants_help = false;
+  std::vector<OptionSpec> specs = policy_specs_of(raw);
+  specs.push_back({.names = "-h,--help", .is_set = &wants_help});
+  specs.insert(specs.end(), own.begin(), own.end());
+  CORDON_TRY(std::vector<std::string> rest,
+             read_options(verb, arguments, specs, OptionPlace::kAnywhere));
+  if (wants_help) return std::optional<PolicyWords>();
+  CORDON_TRY(RunOptions options, judge(raw));
+  return std::optional(PolicyWords{.options = std::move(options), .rest = std::move(rest)});
 }
 
 }  // namespace cordon

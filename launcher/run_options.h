@@ -68,4 +68,15 @@ struct RunOptions {
     std::string_view verb, std::span<const std::string> arguments,
     std::span<const OptionSpec> own = {});
 
+struct PolicyWords {
+  RunOptions options;
+  std::vector<std::string> rest;
+};
+
+/// Reads those of run's options that say what may be reached, and the verb's `own`, in any order
+/// with the other words. nullopt: help was asked for.
+[[nodiscard]] Result<std::optional<PolicyWords>> read_policy_options(
+    std::string_view verb, std::span<const std::string> arguments,
+    std::span<const OptionSpec> own = {});
+
 }  // namespace cordon

@@ -1,6 +1,9 @@
 #include "launcher/command_line.h"
 
+#include <fstream>
 #include <initializer_list>
+#include <regex>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -224,9 +227,86 @@ TEST(CommandLineHelp, FitsTheScreenAndTellsEveryOption) {
     EXPECT_LE(column, 100U);
   }
   for (const char* option :
-       {"--allow", "--deny", "--class", "--offline", "--publish", "--mtu", "--dns", "--subnet",
-        "--map-root", "--pass-fd", "--nested", "--new-session", "--log", "--quiet", "--verbose"}) {
+       {"--allow",       "--deny", "--use",      "--policy",   "--trust",   "--ask",
+        "--report",      "--mode", "--dns-mode", "--class",    "--offline", "--publish",
+        "--mtu",         "--dns",  "--subnet",   "--map-root", "--pass-fd", "--nested",
+        "--new-session", "--log",  "--quiet",    "--verbose"}) {
     EXPECT_NE(parsed->text.find(option), std::string::npos) << option;
+  }
+}
+
+std::string content_of(const std::string& path) {
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+TEST(CommandLineHelp, TheManualAndTheCompletionKnowEveryOption) {
+  const auto parsed = parse({"run", "--help"});
+  ASSERT_TRUE(parsed);
+  const std::string manual = content_of(CORDON_SOURCE_DIR "/packaging/man/cordon.1.scd");
+  const std::string completion = content_of(CORDON_SOURCE_DIR "/packaging/completions/cordon.bash");
+  const std::regex option("  (--[a-z-]+)");
+  const std::string text = parsed->text;
+  std::size_t count = 0;
+  for (auto at = std::sregex_iterator(text.begin(), text.end(), option);
+       at != std::sregex_iterator(); ++at) {
+    const std::string name = (*at)[1];
+    EXPECT_NE(manual.find("*" + name + "*"), std::string::npos) << name;
+    EXPECT_NE(completion.find(name + " "), std::string::npos) << name;
+    ++count;
+  }
+  EXPECT_GE(count, 18U);
+}
+
+TEST(CommandLinePolicyVerb, UnderstandsItsOwnVerbs) {
+  for (const auto& words :
+       {std::initializer_list<std::string>{"policy", "show"},
+        std::initializer_list<std::string>{"policy", "show", "npm", "--allow", "a.example"},
+        std::initializer_list<std::string>{"policy", "explain", "a.example", "--use", "npm"},
+        std::initializer_list<std::string>{"policy", "check"},
+        std::initializer_list<std::string>{"policy", "diff", "a.toml", "b.toml"},
+        std::initializer_list<std::string>{"policy", "fmt", "-w", "a.toml"},
+        std::initializer_list<std::string>{"policy", "add", "a.toml", "--allow", "b.example"},
+        std::initializer_list<std::string>{"policy", "presets"}}) {
+    const auto parsed = parse(words);
+    ASSERT_TRUE(parsed) << parsed.error().message();
+    EXPECT_EQ(parsed->verb, CommandLine::Verb::kPerform);
+    EXPECT_TRUE(parsed->perform);
+  }
+  for (const auto& words : {std::initializer_list<std::string>{"policy", "--help"},
+                            std::initializer_list<std::string>{"policy", "show", "-h"},
+                            std::initializer_list<std::string>{"policy", "fmt", "--help"}}) {
+    const auto parsed = parse(words);
+    ASSERT_TRUE(parsed);
+    EXPECT_EQ(parsed->verb, CommandLine::Verb::kShowText);
+  }
+}
+
+TEST(CommandLinePolicyVerb, ErrorsSayHowItIsWritten) {
+  const std::vector<Malformed> rows{
+      {{"policy"}, "policy: write what to do: show, check"},
+      {{"policy", "chek"}, "policy chek: did you mean check?"},
+      {{"policy", "explain"}, "write one destination"},
+      {{"policy", "diff", "a.toml"}, "write two policies: OLD NEW"},
+      {{"policy", "fmt"}, "the file is missing"},
+      {{"policy", "fmt", "--write", "--check", "a.toml"}, "contradict each other"},
+      {{"policy", "add", "a.toml"}, "nothing to add"},
+      {{"policy", "presets", "npm"}, "`cordon policy show npm` shows one"},
+      {{"policy", "show", "--publish", "1:1"}, "unknown option --publish"},
+      {{"policy", "show", "--allow", "10.0.0.0/33"}, "--allow 10.0.0.0/33: "},
+      {{"run", "--mode", "enforced", "x"},
+       "--mode enforced: the modes are enforce, report and ask"},
+      {{"run", "--ask", "--report", "x"}, "--ask and --report contradict each other"},
+      {{"run", "--dns-mode", "maps", "x"}, "--dns-mode maps: the modes are map, pin, open and off"},
+      {{"run", "--offline", "--ask", "x"}, "--offline and --ask contradict each other"},
+      {{"run", "--offline", "--use", "npm", "x"}, "--offline and --use npm contradict each other"},
+  };
+  for (const Malformed& row : rows) {
+    const auto parsed = parse_command_line(row.words);
+    ASSERT_FALSE(parsed) << testing::PrintToString(row.words);
+    EXPECT_NE(parsed.error().message().find(row.said), std::string::npos)
+        << testing::PrintToString(row.words) << " said: " << parsed.error().message();
   }
 }
 
