@@ -101,6 +101,34 @@ class Changes(NetworkTest):
         fresh.rename("/etc/resolv.conf")
         world.wait_until(lambda: self.resolves()[0] == ["198.51.100.20"], "the first server", 3)
 
+    def test_swapped_link_and_emptied_file(self):
+        """F-07: resolv.conf is a link that is pointed elsewhere; the file is emptied and filled again."""
+        first = servers.DnsServer(self.world.ext, SERVER4, {"host.test": ["198.51.100.20"]})
+        second = servers.DnsServer(self.world.ext, SECOND4, {"host.test": ["198.51.100.21"]})
+        self.addCleanup(first.close)
+        self.addCleanup(second.close)
+        folder = world.SCRATCH / "resolv"
+        folder.mkdir()
+        folder.chmod(0o755)
+        for name, server in (("first", SERVER4), ("second", SECOND4)):
+            self.world.set_resolv_conf(f"nameserver {server}\n", path=folder / name)
+        link, conf = world.pathlib.Path("/etc/resolv.conf.link"), world.pathlib.Path("/etc/resolv.conf")
+
+        def restore():
+            conf.unlink(missing_ok=True)
+            self.world.set_resolv_conf(f"nameserver {SERVER4}\n")
+        self.addCleanup(restore)
+        for name, address in (("first", "198.51.100.20"), ("second", "198.51.100.21"), ("first", "198.51.100.20")):
+            link.symlink_to(folder / name)
+            link.rename(conf)
+            world.wait_until(lambda a=address: self.resolves()[0] == [a], f"the {name} server", 4)
+        (folder / "first").write_text("")
+        world.wait_until(lambda: "198.51.100.20" not in self.resolves()[0], "no server to be asked", 4)
+        answer, seconds = self.resolves()
+        self.assertLess(seconds, 2.5, answer)
+        (folder / "first").write_text(f"nameserver {SECOND4}\n")
+        world.wait_until(lambda: self.resolves()[0] == ["198.51.100.21"], "the server that came back", 4)
+
     def test_stub_on_the_hosts_loopback(self):
         stub = servers.DnsServer(self.world.host, "127.0.0.53", TABLE)
         self.addCleanup(stub.close)

@@ -2,7 +2,10 @@
 
 import json
 import os
+import pathlib
 import pty
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -373,6 +376,21 @@ class Offline(RunTest):
             self.assertEqual([p for p in wire.packets() if not p["source"].startswith("fe80:")
                               and not p["destination"].startswith("ff02:")], [])
             self.assertNotEqual(got.returncode, 0)
+
+
+class Readme(RunTest):
+    """The options of every command line that the README shows are taken as they are written there."""
+
+    README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+
+    def test_command_lines(self):
+        lines = re.findall(r"^    (?:\$ )?(cordon run .*?)(?:  +#.*)?$", self.README.read_text(), re.MULTILINE)
+        self.assertGreater(len(lines), 10)
+        for line in lines:
+            with self.subTest(line):
+                words = shlex.split(line)
+                got = self.world.run(["true"], words[2:words.index("--")], cwd=str(self.README.parent))
+                self.assertEqual((got.returncode, got.stderr), (0, ""), got)
 
 
 if __name__ == "__main__":
