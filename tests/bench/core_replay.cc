@@ -146,7 +146,8 @@ void move_into_world(Octets& frame) {
   if (!is_v4) return;
   const auto header = frame.begin() + kIp;
   header[10] = header[11] = 0;
-  const std::uint16_t sum = internet_checksum(Octets(header, header + 4 * (header[0] & 15)));
+  const std::uint16_t sum =
+      internet_checksum(Octets(header, header + std::ptrdiff_t{4} * (header[0] & 15)));
   header[10] = static_cast<std::uint8_t>(sum >> 8);
   header[11] = static_cast<std::uint8_t>(sum & 255);
 }

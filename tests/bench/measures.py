@@ -18,11 +18,8 @@ import time
 import processes
 from results import Results, Table
 from tools import BEST_MTU, KINDS, WIRE_MTU, Setting, Stalled, new_sandbox
-from world import PORT, SERVER, SERVERS, most_flows
+from world import SERVERS, endpoint, most_flows
 
-TO = ("--to", f"{SERVER}:{PORT}")
-# Idle and many flows go to all servers: no tool is asked for thousands of new ones to one address.
-TO_ALL = tuple(word for address in SERVERS for word in ("--to", f"{address}:{PORT}"))
 LOSS_ALLOWED = 0.001
 WARMUP = 0.1
 
@@ -62,6 +59,8 @@ class Bench:
 
     def __init__(self, world, plan, tools, policy_benchmark=None):
         self.world, self.plan, self.tools, self.policy_benchmark = world, plan, tools, policy_benchmark
+        # Idle and many flows go to all servers: no tool is asked for thousands of new ones to one address.
+        self.to, self.to_all = to_servers(6 if world.is_ipv6 else 4)
         self.results = Results(make_tables())
         self._open = {}
         self._counter = itertools.count()
@@ -84,7 +83,7 @@ class Bench:
         """A guest of its own that holds `count` idle connections."""
         sandbox = self.fresh(setting)
         try:
-            holder = sandbox.start_load("flows", *TO_ALL, "--count", count, seconds=60) if count else None
+            holder = sandbox.start_load("flows", *self.to_all, "--count", count, seconds=60) if count else None
             yield sandbox
             if holder:
                 sandbox.finish_load(holder)
@@ -137,6 +136,12 @@ class Bench:
             sandbox.close()
 
 
+def to_servers(family):
+    """The words for the first server, and for all of them."""
+    words = [("--to", endpoint(address)) for address in SERVERS[family]]
+    return words[0], sum(words, ())
+
+
 def row_of(setting):
     if setting.tool == "direct":
         return "direct"
@@ -157,9 +162,9 @@ def make_tables():
                      note="to many: the connections go to fourteen servers in turn, otherwise to one."),
         "crr-cpu": Table("CPU time of the tool's processes per connection", "µs", is_more_better=False, digits=1),
         "rr": Table("Latency of a request and its response on an open flow", "µs", is_more_better=False, digits=1),
-        "udp": Table("UDP goodput without loss, by octets of a datagram", "Gb/s", digits=2,
+        "udp": Table("UDP goodput without loss, by octets of a datagram", "Gb/s", digits=3,
                      note="train: the sender uses UDP_SEGMENT, as QUIC does."),
-        "udp-flood": Table("UDP goodput where the sender does not care", "Gb/s", digits=2),
+        "udp-flood": Table("UDP goodput where the sender does not care", "Gb/s", digits=3),
         "udp-loss": Table("Loss in that flood", "%", is_more_better=False, digits=1),
         "published": Table("Published port on loopback, throughput", "Gb/s", digits=2),
         "published-crr": Table("Published port on loopback, connections", "connections/s", digits=0),
@@ -191,7 +196,7 @@ def tcp(bench):
     cases = [(direction, streams) for direction in ("up", "down") for streams in plan.streams]
 
     def measure(sandbox, row, case):
-        gbit, cpu = stream(bench, sandbox, sandbox, TO, *case)
+        gbit, cpu = stream(bench, sandbox, sandbox, bench.to, *case)
         bench.results.add("tcp", row, describe(case), gbit)
         if row != "direct":
             bench.results.add("cpu", row, describe(case), cpu)
@@ -216,7 +221,7 @@ def crr(bench):
     def measure(sandbox, row, case):
         at_once, where = case
         before = sandbox.cpu_seconds()
-        rate = connections(bench, sandbox, TO_ALL if where else TO, at_once)
+        rate = connections(bench, sandbox, bench.to_all if where else bench.to, at_once)
         bench.results.add("crr", row, describe(case), rate)
         if row != "direct":
             made = rate * (bench.plan.seconds + WARMUP)  # the warm-up is paid for, too
@@ -238,7 +243,7 @@ def connections(bench, client, to, at_once):
 
 def rr(bench):
     def measure(sandbox, row, protocol):
-        done = sandbox.load("requests", *TO, "--protocol", protocol, "--seconds", bench.plan.seconds)
+        done = sandbox.load("requests", *bench.to, "--protocol", protocol, "--seconds", bench.plan.seconds)
         for name, column in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")):
             bench.results.add("rr", row, f"{protocol} {column}", done[name])
 
@@ -249,7 +254,7 @@ def rr(bench):
 
 def udp(bench):
     def measure(sandbox, row, case):
-        words = [*TO, *datagram_words(*case)]
+        words = [*bench.to, *datagram_words(*case)]
         flood = datagrams(bench, sandbox, words)
         bench.results.add("udp-flood", row, describe(case), flood["gbit"])
         bench.results.add("udp-loss", row, describe(case), flood["loss"] * 100)
@@ -401,8 +406,8 @@ def flows(bench):
 
 def measure_beside_flows(bench, setting, row, count):
     with bench.fresh_with_flows(setting, count) as sandbox:
-        bench.results.add("flows-crr", row, count, connections(bench, sandbox, TO_ALL, 16))
-        bench.results.add("flows-tcp", row, count, stream(bench, sandbox, sandbox, TO, "up", 1)[0])
+        bench.results.add("flows-crr", row, count, connections(bench, sandbox, bench.to_all, 16))
+        bench.results.add("flows-tcp", row, count, stream(bench, sandbox, sandbox, bench.to, "up", 1)[0])
 
 
 def rules(bench):
@@ -416,8 +421,8 @@ def rules(bench):
 
 def measure_beside_rules(bench, setting, row, count):
     with bench.fresh_with_flows(setting, 0) as sandbox:
-        bench.results.add("rules-crr", row, count, connections(bench, sandbox, TO_ALL, 16))
-        bench.results.add("rules-tcp", row, count, stream(bench, sandbox, sandbox, TO, "up", 1)[0])
+        bench.results.add("rules-crr", row, count, connections(bench, sandbox, bench.to_all, 16))
+        bench.results.add("rules-tcp", row, count, stream(bench, sandbox, sandbox, bench.to, "up", 1)[0])
     bench.results.add("rules-start", row, count, start_once(bench, "cordon", setting.extra)["milliseconds"][0])
 
 
@@ -467,12 +472,12 @@ def policy(bench):
 def fair(bench):
     def measure(sandbox, row, _):
         plan = bench.plan
-        small = ("flows", *TO_ALL, "--count", plan.small_flows, "--rate", plan.small_rate)
+        small = ("flows", *bench.to_all, "--count", plan.small_flows, "--rate", plan.small_rate)
         alone = sandbox.load(*small, "--seconds", plan.seconds)
-        bench.results.add("fair-bulk", row, "alone", stream(bench, sandbox, sandbox, TO, "up", 1)[0])
+        bench.results.add("fair-bulk", row, "alone", stream(bench, sandbox, sandbox, bench.to, "up", 1)[0])
         # The small ones are at it before the stream begins and after it ends.
         number = sandbox.start_load(*small, "--seconds", plan.seconds + 1)
-        bench.results.add("fair-bulk", row, "beside", stream(bench, sandbox, sandbox, TO, "up", 1)[0])
+        bench.results.add("fair-bulk", row, "beside", stream(bench, sandbox, sandbox, bench.to, "up", 1)[0])
         beside = sandbox.finish_load(number)
         for when, found in (("alone", alone), ("beside", beside)):
             for name, column in (("p50", "p50"), ("p99", "p99"), ("max", "worst")):

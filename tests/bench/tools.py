@@ -42,12 +42,16 @@ class Sandbox:
         try:
             self._start()
             self._read(15)
+            self._wait_until_usable()
         except Exception:
             self.close()
             raise
 
     def _start(self):
         raise NotImplementedError
+
+    def _wait_until_usable(self):
+        pass
 
     def _agent(self):
         return [PYTHON, "-u", self.world.agent]
@@ -195,7 +199,7 @@ class Slirp4netns(Sandbox):
         time.sleep(0.2)
         api = SCRATCH / "tmp" / f"slirp-{self.published}"
         ready, written = os.pipe()
-        words = [world.programs["slirp4netns"], "--configure", f"--mtu={mtu}", f"--api-socket={api}",
+        words = [world.programs["slirp4netns"], "--configure", *self._family(), f"--mtu={mtu}", f"--api-socket={api}",
                  f"--ready-fd={written}", str(self.process.pid), "tap0"]
         self._slirp = world.start([*world.entering_credentials(), *words], stdout=self.log, stderr=self.log,
                                   pass_fds=[written])
@@ -209,6 +213,14 @@ class Slirp4netns(Sandbox):
             self._forward(api, protocol)
         self.process.stdin.write(b"go\n")
         self.process.stdin.flush()
+
+    def _family(self):
+        return ["--enable-ipv6"] if self.world.is_ipv6 else []
+
+    def _wait_until_usable(self):
+        """Its IPv6 address comes by router advertisement, some time after it says that it is ready."""
+        if self.world.is_ipv6:
+            self._ask(10, run=["sh", "-c", "until ip -6 route show default | grep -q via; do sleep 0.1; done; sleep 2"])
 
     def _forward(self, api, protocol):
         request = {"execute": "add_hostfwd", "arguments": {"proto": protocol, "host_addr": "127.0.0.1",

@@ -1,6 +1,6 @@
 """The benchmark's world, made of namespaces only: nothing outside of them is touched, nothing stays behind.
 
-    ext   198.51.100.1/28, 2001:db8::1/64 on the wire; the servers at 198.51.100.17–.30 behind it
+    ext   198.51.100.1/28, 2001:db8::1/64 on the wire; the servers at 198.51.100.17–.30 and 2001:db8:1::11–::1e
      │    veth `uplink`, MTU 1500
     host  198.51.100.2/28, 2001:db8::2/64; all tools run here, as an ordinary user
      └    one guest for each tool and setting
@@ -28,8 +28,9 @@ ENTERED = "CORDON_BENCH_WORLD"
 
 ROUTER, HOST = "198.51.100.1", "198.51.100.2"
 ROUTER6, HOST6 = "2001:db8::1", "2001:db8::2"
-SERVERS = [f"198.51.100.{last}" for last in range(17, 31)]
-SERVER = SERVERS[0]
+SERVERS = {4: [f"198.51.100.{last}" for last in range(17, 31)],
+           6: [f"2001:db8:1::{last:x}" for last in range(17, 31)]}
+NAMESERVER = SERVERS[4][0]
 PORT = 5001
 
 WANTED_DESCRIPTORS = 65536
@@ -73,6 +74,10 @@ def most_flows():
     return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 3 // 100 * 100
 
 
+def endpoint(address):
+    return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
+
+
 def sh(*lines):
     for line in lines:
         done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=30)
@@ -83,7 +88,8 @@ def sh(*lines):
 class World:
     """The namespaces, the server in ext, and copies of the programs where an ordinary user can read them."""
 
-    def __init__(self, load, programs):
+    def __init__(self, load, programs, is_ipv6=False):
+        self.is_ipv6 = is_ipv6
         self._children = []
         self._prepare_files()
         self.load = self._copy(load, "bench_load")
@@ -98,7 +104,7 @@ class World:
            f"cp -r --preserve=mode,links /etc {SCRATCH}/etc 2>/dev/null || true",
            f"rm -f {SCRATCH}/etc/resolv.conf",
            f"mount --bind {SCRATCH}/etc /etc")
-        pathlib.Path("/etc/resolv.conf").write_text(f"nameserver {SERVER}\n")
+        pathlib.Path("/etc/resolv.conf").write_text(f"nameserver {NAMESERVER}\n")
         os.chmod("/etc/resolv.conf", 0o644)
         for name in ("tmp", "home", "log"):
             (SCRATCH / name).mkdir()
@@ -137,7 +143,8 @@ class World:
         self._ext_sh("ip link set uplink up",
                      f"ip address add {ROUTER}/28 dev uplink",
                      f"ip -6 address add {ROUTER6}/64 dev uplink nodad",
-                     *(f"ip address add {address}/32 dev lo" for address in SERVERS),
+                     *(f"ip address add {address}/32 dev lo" for address in SERVERS[4]),
+                     *(f"ip -6 address add {address}/128 dev lo nodad" for address in SERVERS[6]),
                      "sysctl -qw net.ipv4.tcp_congestion_control=reno",
                      # The server closes first; what it keeps of the dead must not be what is measured.
                      "sh -c 'echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets'")
@@ -155,8 +162,9 @@ class World:
     def _start_server(self):
         # Half of the machine at most, so that client and tool have the other half.
         threads = str(max(1, min(4, os.cpu_count() // 2)))
-        server = self.start(self.in_ext([self.load, "serve", "--tcp", f"0.0.0.0:{PORT}", "--udp", f"{SERVER}:{PORT}",
-                                         "--dns", f"{SERVER}:53", "--threads", threads]),
+        server = self.start(self.in_ext([self.load, "serve", "--tcp", f"[::]:{PORT}",
+                                         "--udp", endpoint(SERVERS[4][0]), "--udp", endpoint(SERVERS[6][0]),
+                                         "--dns", f"{NAMESERVER}:53", "--threads", threads]),
                             stdout=subprocess.PIPE, text=True)
         if "ready" not in server.stdout.readline():
             raise RuntimeError("the server in ext did not start")

@@ -23,6 +23,7 @@ double milliseconds(const timeval& time) {
 int load_starts(const Options& options) {
   std::vector<std::string> command = options.command();
   std::vector<char*> words;
+  words.reserve(command.size() + 1);
   for (std::string& word : command) words.push_back(word.data());
   if (words.empty()) die_plainly("no command");
   words.push_back(nullptr);
