@@ -383,14 +383,32 @@ class Readme(RunTest):
 
     README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 
-    def test_command_lines(self):
-        lines = re.findall(r"^    (?:\$ )?(cordon run .*?)(?:  +#.*)?$", self.README.read_text(), re.MULTILINE)
+    def lines(self, verb):
+        return re.findall(rf"^    (?:\$ )?(cordon {verb} .*?)(?:  +#.*)?$", self.README.read_text(), re.MULTILINE)
+
+    def test_commands_that_run_something(self):
+        folder = SCRATCH / "tmp/readme"
+        folder.mkdir()
+        (folder / "policy.toml").write_text("version = 1\nallow = ['ok.example']\n")
+        lines = self.lines("run")
         self.assertGreater(len(lines), 10)
         for line in lines:
             with self.subTest(line):
                 words = shlex.split(line)
-                got = self.world.run(["true"], words[2:words.index("--")], cwd=str(self.README.parent))
+                got = self.world.run(["true"], words[2:words.index("--")], cwd=str(folder))
                 self.assertEqual((got.returncode, got.stderr), (0, ""), got)
+
+    def test_commands_about_policies(self):
+        lines = self.lines("policy")
+        self.assertGreater(len(lines), 2)
+        for line in lines:
+            with self.subTest(line):
+                words = shlex.split(line)
+                with self.world.host:
+                    got = subprocess.run([self.world.program, *words[1:]], capture_output=True, text=True, timeout=20,
+                                         check=False)
+                self.assertEqual((got.returncode, got.stderr), (0, ""), got)
+                self.assertTrue(got.stdout)
 
 
 if __name__ == "__main__":
