@@ -83,7 +83,7 @@ class Bench:
         """A guest of its own that holds `count` idle connections."""
         sandbox = self.fresh(setting)
         try:
-            holder = sandbox.start_load("flows", *self.to_all, "--count", count, seconds=60) if count else None
+            holder = sandbox.start_load("flows", *self.to_all, "--count", count, seconds=30) if count else None
             yield sandbox
             if holder:
                 sandbox.finish_load(holder)
@@ -121,10 +121,11 @@ class Bench:
         self.say(f"{table}: {row}: {column}: failed: {error}", is_lasting=True)
 
     def say(self, text, is_lasting=False):
-        if sys.stderr.isatty() and not is_lasting:
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-        elif is_lasting or not sys.stderr.isatty():
-            print(text, file=sys.stderr, flush=True)
+        """A line on stderr; one that does not last is for a terminal, where the next takes its place."""
+        is_terminal = sys.stderr.isatty()
+        if is_lasting or is_terminal:
+            clear, end = ("\r\033[K" if is_terminal else ""), ("\n" if is_lasting else "")
+            print(f"{clear}{text}", end=end, file=sys.stderr, flush=True)
 
     def remark(self, text):
         if text not in self.remarks:
