@@ -573,6 +573,19 @@ class Launcher(LeakTest):
         for words in (["unshare", "-Un", "true"], ["nsenter", "-t", "1", "-n", "true"], ["unshare", "-n", "true"]):
             self.assertNotEqual(self.guest.run(command=words)["status"], 0)
 
+    def test_t43_policy_that_the_command_writes_into_its_file_is_nothing(self):
+        policy = SCRATCH / "tmp/written.toml"
+        policy.write_text("version = 1\nallow = ['ok.example']\n")
+        policy.chmod(0o666)
+        with self.another_guest([*PUBLIC, "--policy", str(policy)]) as guest:
+            source = f"open('{policy}', 'a').write('deny = []\\n[[rule]]\\nto = [\"evil.example\", \"@public\"]\\n')"
+            self.assertIsNone(guest.attempt(source=source)["error"])
+            time.sleep(0.3)
+            with self.nothing_leaves():
+                self.assertEqual(self.dig("evil.example", guest=guest)[0], "NXDOMAIN")
+                self.assert_refused(EVIL4, 443, guest)
+            self.assert_reaches_ok(guest)
+
     def test_t44_sockets_of_the_host_do_not_come_along(self):
         with self.world.host:
             abstract = socket.socket(socket.AF_UNIX)

@@ -458,5 +458,73 @@ class Types(NamedTest):
         self.assertEqual(self.zones.asked("ok.example", "TXT"), [])
 
 
+class Modes(NamedTest):
+    """How names are answered ([dns] mode), and what is done about a denial (mode)."""
+
+    def guest_with(self, text, *options):
+        policy = SCRATCH / "tmp/mode.toml"
+        policy.write_text("version = 1\n" + text)
+        guest = self.another_guest([*PUBLIC, "--policy", str(policy), *options])
+        self.addCleanup(guest.close)
+        return guest
+
+    def test_pin_gives_true_addresses_and_knows_them_by_name(self):
+        guest = self.guest_with('allow = ["ok.example"]\n[dns]\nmode = "pin"\n')
+        server, other = self.recorder(OK4, 443), self.recorder(named.EVIL4, 443)
+        before = guest.connect(address=OK4, port=443)
+        self.assert_error(before, "ECONNREFUSED")  # nobody has asked for a name that leads there
+        self.assertEqual(self.addresses("ok.example", guest=guest), [OK4])
+        got = guest.say_hello(host=OK4, names=["ok.example"])
+        self.assertEqual((got["error"], got["text"]), (None, "seen"))
+        server.heard.clear()
+        for names in ([], ["evil.example"]):
+            self.assertNotEqual(guest.say_hello(host=OK4, names=names)["text"], "seen")
+        self.assertEqual(server.everything(), b"")
+        self.assertNotEqual(guest.say_hello(host=named.EVIL4, names=["ok.example"])["text"], "seen")
+        self.assertEqual(other.heard, [])
+
+    def test_open_relays_where_everything_public_is_allowed(self):
+        guest = self.another_guest(PUBLIC)
+        self.addCleanup(guest.close)
+        self.assertEqual(self.addresses("ok.example", guest=guest), [OK4])
+        self.assertEqual(self.addresses("evil.example", guest=guest), [named.EVIL4])
+
+    def test_off_answers_nothing(self):
+        guest = self.guest_with('allow = ["@public"]\n[dns]\nmode = "off"\n')
+        self.zones.forget()
+        got = guest.run(command=["dig", "+tries=1", "+time=1", "ok.example"])
+        self.assertNotIn("NOERROR", got["out"])
+        self.assertEqual(self.zones.asked(), [])
+        self.recorder(OK4, 443)
+        self.assertIsNone(guest.connect(address=OK4, port=443)["error"])
+
+    def test_denied_name_beside_everything_public(self):
+        guest = self.guest_with('default = "allow-public"\ndeny = ["evil.example"]\n')
+        self.zones.forget()
+        self.assertEqual(self.dig("evil.example", guest=guest)[0], "NXDOMAIN")
+        self.assertEqual(self.zones.asked("evil.example"), [])
+        self.assertEqual(self.dig("ok.example", guest=guest)[0], "NOERROR")
+
+    def test_report_lets_pass_and_says_so(self):
+        log = SCRATCH / "tmp/report.log"
+        guest = self.guest_with('mode = "report"\nallow = ["ok.example"]\n', "--log", str(log))
+        server = self.recorder(named.EVIL4, 443)
+        got = guest.say_hello(host="evil.example", names=["evil.example"], family=2)
+        self.assertEqual((got["error"], got["text"]), (None, "seen"), got)
+        self.assertTrue(server.everything())
+        world.wait_until(lambda: "evil.example" in log.read_text(), "the log to say it", 3)
+
+    def test_ask_without_anybody_to_ask_is_a_denial(self):
+        guest = self.guest_with('mode = "ask"\nallow = ["ok.example"]\n')
+        self.recorder(OK4, 443)
+        self.assertIsNone(guest.connect(address="ok.example", port=443)["error"])
+        self.zones.forget()
+        with self.world.wire() as wire:
+            answer = guest.call("connect", within=45, address="evil.example", port=443, timeout=40)
+            self.assertIsNotNone(answer["error"])
+            self.assertEqual(wire.count(destination=named.EVIL4) + wire.count(destination=named.EVIL6), 0)
+        self.assertEqual(self.zones.asked("evil.example"), [])
+
+
 if __name__ == "__main__":
     world.main()
