@@ -265,7 +265,8 @@ class Rebinding(LeakTest):
         addresses = ("169.254.169.254", "fd00:ec2::254", "169.254.170.2", "100.100.100.200", "168.63.129.16",
                      "192.0.0.192")
         for options in (self.options, [*PUBLIC, "--allow", "@public", "--allow", "metadata.google.internal",
-                                       "--allow", "@linklocal", "--allow", "@lan"]):
+                                       "--allow", "@linklocal", "--allow", "@lan", "--allow", "169.254.0.0/16",
+                                       "--allow", "0.0.0.0/0", "--allow", "::/0"]):
             with self.another_guest(options) as guest, self.nothing_leaves(*addresses, dns=False):
                 for address in (*addresses, "metadata.google.internal"):
                     with self.subTest(f"{address} {options}"):
