@@ -391,7 +391,8 @@ class FileReader {
     reading_.file.checked = fmt::format("{:04}-{:02}-{:02}", value.year, value.month, value.day);
   }
 
-  std::optional<Destination> read_destination(TableReader& reader, Placed<std::string> text) {
+  static std::optional<Destination> read_destination(TableReader& reader,
+                                                     Placed<std::string> text) {
     const Result<Destination> parsed = parse_destination(text.value);
     if (parsed) return *parsed;
     std::string words = parsed.error().message();
@@ -566,6 +567,7 @@ class FileReader {
     const auto servers = dns.strings("upstream", "upstream = [\"9.9.9.9\"]", true);
     if (!servers.empty()) {
       std::vector<std::string> texts;
+      texts.reserve(servers.size());
       for (const auto& server : servers) texts.push_back(server.value);
       auto choice = parse_dns_choice(texts);
       if (choice) {

@@ -113,10 +113,26 @@ class RulesByPlace {
   std::set<unsigned> lengths_;
 };
 
+/// A prefix around the whole loopback net is meant as "everything", and is: it opens this host,
+/// too.
+std::optional<std::string> why_too_wide(const Rule& rule) {
+  const Prefix& prefix = rule.to.prefix;
+  const Prefix loopback_net(loopback(prefix.address().family()),
+                            prefix.address().is_v4() ? 8 : 128);
+  const bool is_around =
+      prefix.length() < loopback_net.length() && prefix.contains(loopback_net.address());
+  if (!is_around) return std::nullopt;
+  return fmt::format(
+      "\"{}\" would open this host's loopback and its local networks, too; write "
+      "@public for the internet",
+      rule.text);
+}
+
 // Names below which others than the rule's writer choose the hosts.
 std::optional<std::string> why_too_wide(const PublicSuffixes& suffixes, const Rule& rule) {
-  if (rule.action != Action::kAllow || rule.to.kind != Destination::Kind::kName)
-    return std::nullopt;
+  if (rule.action != Action::kAllow) return std::nullopt;
+  if (rule.to.kind == Destination::Kind::kPrefix) return why_too_wide(rule);
+  if (rule.to.kind != Destination::Kind::kName) return std::nullopt;
   const std::string name = rule.to.pattern.name.to_string();
   if (rule.to.pattern.kind == NamePattern::Kind::kExact) {
     if (!suffixes.is_of_registrars(name)) return std::nullopt;

@@ -130,6 +130,8 @@ TEST(PolicyFileErrors, NameThePlaceTheThingAndTheRemedy) {
        "p.toml:2:10: \".co.uk\" is everybody's: anyone can have a name under"},
       {"allow = [\"*.github.io\"]", "p.toml:2:10: \"*.github.io\" is everybody's"},
       {"allow = [\"co.uk\"]", "p.toml:2:10: \"co.uk\" is a public suffix, not a host"},
+      {"allow = [\"0.0.0.0/0\"]", "p.toml:2:10: \"0.0.0.0/0\" would open this host's loopback"},
+      {"allow = [\"[::/1]:443\"]", "p.toml:2:10: \"[::/1]:443\" would open this host's loopback"},
       {"default = \"allow\"",
        "p.toml:2:11: default = \"allow\": did you mean \"allow-public\"? it is "
        "one of deny, ask, allow-public"},
@@ -237,7 +239,9 @@ TEST(PolicyFileContradictions, ANarrowerDenyIsNone) {
         "allow = [\"a.example:443\"]\ndeny = [\"udp/a.example:443\", \"a.example:80\"]",
         "allow = [\"xa.example\"]\ndeny = [\".a.example\"]",
         "allow = [\"a.example\", \"a.example\"]", "deny = [\".co.uk\", \"*.github.io\"]",
-        "ask = [\"*.github.io\"]", "allow = [\"yours.github.io\", \".example.co.uk\", \"db\"]"}) {
+        "ask = [\"*.github.io\"]", "deny = [\"0.0.0.0/0\"]",
+        "allow = [\"127.0.0.0/8\", \"::1\", \"2000::/3\", \"128.0.0.0/1\"]",
+        "allow = [\"yours.github.io\", \".example.co.uk\", \"db\"]"}) {
     EXPECT_EQ(problems_of(std::string("version = 1\n") + text + "\n"), (std::vector<std::string>{}))
         << text;
   }

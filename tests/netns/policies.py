@@ -1,0 +1,142 @@
+"""Policies as files: what they say holds for the running program, and one that is wrong starts nothing."""
+
+import subprocess
+
+import world
+from named import ALLOW, EVIL4, OK4, NamedTest
+from world import HOST4, PUBLIC, SCRATCH
+
+OWN = SCRATCH / "home/.config/cordon/policies"
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("version = 1\n" + text)
+    for folder in (path.parent, *path.parent.parents):
+        if SCRATCH in folder.parents:
+            folder.chmod(0o755)
+    path.chmod(0o644)
+    return path
+
+
+class PolicyFiles(NamedTest):
+    web_names = ("ok.example", "a.wild.example", "evil.example")
+
+    def run_with(self, options, script, **popen):
+        env = {**self.world.environment(), **self.authority.environment()}
+        return self.world.run(["sh", "-c", script], [*PUBLIC, *options], env=env, **popen)
+
+    def fetch(self, name):
+        return f"curl -sS --max-time 10 https://{name}/who"
+
+    def policy(self, *words, **options):
+        """cordon policy WORDS, where the program runs."""
+        with self.world.host:
+            return subprocess.run([*self.world.credentials(), self.world.program, "policy", *words], text=True,
+                                  capture_output=True, env=self.world.environment(), timeout=20, **options)
+
+    def assert_reached(self, options, name, **popen):
+        got = self.run_with(options, self.fetch(name), **popen)
+        self.assertEqual(got.returncode, 0, got)
+        self.assertTrue(got.stdout.startswith(name), got)
+
+    def assert_refused(self, options, name, rule="default", **popen):
+        got = self.run_with(options, self.fetch(name), **popen)
+        self.assertNotEqual(got.returncode, 0, got)
+        self.assertIn(f"rule={rule}", got.stderr)
+
+    def test_a_file_allows_what_it_lists_and_nothing_else(self):
+        file = write(SCRATCH / "tmp/list.toml", 'allow = ["ok.example"]\n')
+        self.assert_reached(["--policy", file], "ok.example")
+        self.assert_refused(["--policy", file], "evil.example")
+
+    def test_a_denial_names_the_line_of_the_file(self):
+        file = write(SCRATCH / "tmp/deny.toml", 'default = "allow-public"\n\ndeny = ["evil.example"]\n')
+        self.assert_reached(["--policy", file], "ok.example")
+        got = self.run_with(["--policy", file], self.fetch("evil.example"))
+        self.assertNotEqual(got.returncode, 0, got)
+        self.assertIn("deny.toml:4", got.stderr)
+
+    def test_a_file_and_options_count_together(self):
+        file = write(SCRATCH / "tmp/part.toml", 'allow = ["ok.example"]\n')
+        self.assert_reached(["--policy", file, "--allow", "*.wild.example"], "a.wild.example")
+        self.assert_refused(["--policy", file, "--deny", "ok.example"], "ok.example", rule="--deny")
+
+    def test_a_policy_of_ones_own_is_found_by_its_name(self):
+        write(OWN / "work.toml", 'allow = ["ok.example"]\n')
+        self.assert_reached(["--policy", "work"], "ok.example")
+        write(OWN / "mine.toml", 'allow = ["a.wild.example"]\n')
+        self.assert_reached(["--use", "mine"], "a.wild.example")
+        self.assert_refused(["--use", "mine"], "ok.example")
+
+    def test_a_policy_of_the_folder_counts_with_trust_only(self):
+        folder = SCRATCH / "tmp/project"
+        write(folder / "cordon.toml", 'deny = ["ok.example"]\ndefault = "allow-public"\n')
+        self.assert_reached([], "ok.example", cwd=str(folder))
+        got = self.run_with(["--trust"], self.fetch("ok.example"), cwd=str(folder))
+        self.assertNotEqual(got.returncode, 0, got)
+        self.assertIn("cordon.toml:2", got.stderr)
+
+    def test_report_lets_through_and_tells(self):
+        got = self.run_with([*ALLOW, "--report"], self.fetch("evil.example"))
+        self.assertEqual(got.returncode, 0, got)
+        self.assertTrue(got.stdout.startswith("evil.example"), got)
+        self.assertIn("rule=default", got.stderr)
+
+    def test_a_wrong_file_starts_nothing(self):
+        marker = SCRATCH / "tmp/started"
+        for text, said in (('alow = ["ok.example"]\n', 'wrong.toml:2:1: unknown key "alow"; did you mean allow?'),
+                           ('allow = ["ok.example:0"]\n', "wrong.toml:2:22: "),
+                           ('allow = ["ok.example"]\ndeny = [".ok.example"]\n', "can never be allowed"),
+                           ('use = ["nmp"]\n', "wrong.toml:2:8: there is no preset 'nmp'; did you mean npm?"),
+                           ("allow = [\n", "not TOML")):
+            with self.subTest(said):
+                file = write(SCRATCH / "tmp/wrong.toml", text)
+                got = self.run_with(["--policy", file], f"touch {marker}")
+                self.assertEqual(got.returncode, 125, got)
+                self.assertIn(said, got.stderr)
+                self.assertEqual(got.stderr.count("\n"), 1, got)
+                self.assertFalse(marker.exists())
+        got = self.run_with(["--policy", SCRATCH / "tmp/none.toml"], f"touch {marker}")
+        self.assertEqual((got.returncode, marker.exists()), (125, False), got)
+        self.assertEqual(got.stderr, f"cordon: {SCRATCH}/tmp/none.toml: No such file or directory\n")
+
+    def test_each_preset_that_is_brought_along_starts(self):
+        for line in self.policy("presets").stdout.splitlines():
+            name = line.split()[0]
+            with self.subTest(name):
+                self.assertNotIn("cannot be used", line)
+                got = self.run_with(["--use", name], "echo started")
+                self.assertEqual((got.returncode, got.stdout), (0, "started\n"), got)
+
+    def test_explain_says_what_the_running_program_does(self):
+        file = write(SCRATCH / "tmp/explained.toml",
+                     f'allow = ["ok.example", "{OK4}:443"]\ndeny = ["{EVIL4}"]\n'
+                     '[classes]\npublic = ["198.51.100.16/28"]\n')
+        for destination, is_allowed, said in (
+                ("ok.example", True, "ok.example, " + str(file) + ":2"),
+                ("evil.example", False, "--allow evil.example"),
+                (f"{OK4}:443", True, f"{OK4}:443, "),
+                (f"{OK4}:80", False, "the default is deny"),
+                (f"{EVIL4}:443", False, f"a rule denies it: {EVIL4}, "),
+                (f"{HOST4}:22", False, f"{HOST4} is self"),
+                ("127.0.0.1:22", False, "nothing opens the floor")):
+            with self.subTest(destination):
+                got = self.policy("explain", "--policy", str(file), destination)
+                self.assertEqual(got.returncode, 0 if is_allowed else 1, got)
+                self.assertIn(said, got.stdout)
+
+    def test_what_is_added_holds_at_the_next_start(self):
+        file = write(SCRATCH / "tmp/grows.toml", '# mine\nallow = ["ok.example"]  # first\n')
+        SCRATCH.joinpath("tmp").chmod(0o777)
+        file.chmod(0o666)
+        self.assert_refused(["--policy", file], "a.wild.example")
+        got = self.policy("add", str(file), "--allow", "*.wild.example", "--comment", "asked for")
+        self.assertEqual(got.returncode, 0, got)
+        self.assertEqual(file.read_text(), 'version = 1\n# mine\nallow = ["ok.example",\n'
+                                           '  "*.wild.example", # asked for\n]  # first\n')
+        self.assert_reached(["--policy", file], "a.wild.example")
+
+
+if __name__ == "__main__":
+    world.main()
