@@ -296,7 +296,7 @@ std::vector<KnownSocket> answering_sockets() {
     }
   }
   std::vector<KnownSocket> answering;
-  for (KnownSocket& candidate : candidates) {
+  for (const KnownSocket& candidate : candidates) {
     const bool is_known =
         std::find(answering.begin(), answering.end(), candidate) != answering.end();
     if (!is_known && try_unix_socket(candidate.path) == 0) answering.push_back(candidate);

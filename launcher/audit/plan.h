@@ -9,6 +9,7 @@
 // key tells the server which way was tried.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -39,6 +40,24 @@ struct KnownSocket {
   Leak leak = Leak::kDaemonSockets;
   std::string path;
   friend bool operator==(const KnownSocket&, const KnownSocket&) = default;
+};
+
+/// Where programs look for services of their neighbours.
+struct DiscoveryGroup {
+  Leak leak;
+  std::string_view address;
+  std::uint16_t port;
+};
+// RFC 6762, RFC 4795, UPnP Device Architecture 1.1, WS-Discovery 1.1.
+inline constexpr std::array kDiscoveryGroups{
+    DiscoveryGroup{Leak::kMdns, "224.0.0.251", 5353},
+    DiscoveryGroup{Leak::kMdns, "ff02::fb", 5353},
+    DiscoveryGroup{Leak::kLlmnr, "224.0.0.252", 5355},
+    DiscoveryGroup{Leak::kLlmnr, "ff02::1:3", 5355},
+    DiscoveryGroup{Leak::kSsdp, "239.255.255.250", 1900},
+    DiscoveryGroup{Leak::kSsdp, "ff02::c", 1900},
+    DiscoveryGroup{Leak::kWsDiscovery, "239.255.255.250", 3702},
+    DiscoveryGroup{Leak::kWsDiscovery, "ff02::c", 3702},
 };
 
 struct ProbePlan {

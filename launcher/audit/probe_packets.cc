@@ -18,9 +18,11 @@
 #include <fmt/format.h>
 
 #include "launcher/audit/host_view.h"
+#include "launcher/audit/icmp_filter.h"
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
 #include "netstack/base/unique_fd.h"
+#include "netstack/wire/checksum.h"
 #include "netstack/wire/endian.h"
 #include "netstack/wire/ip.h"
 
@@ -62,10 +64,38 @@ bool is_own(const IpAddress& address) {
          });
 }
 
-UniqueFd open_echo_socket(bool is_v4) {
+struct EchoSocket {
+  UniqueFd fd;
+  bool is_raw = false;
+};
+
+/// A ping socket; where this group may have none, a raw one.
+EchoSocket open_echo_socket(Family family) {
+  const bool is_v4 = family == Family::kIpv4;
   const int domain = is_v4 ? AF_INET : AF_INET6;
   const int protocol = is_v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
-  return UniqueFd(::socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, protocol));
+  EchoSocket echo{UniqueFd(::socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, protocol))};
+  if (echo.fd.is_open()) return echo;
+  const int code = errno;
+  echo = {UniqueFd(::socket(domain, SOCK_RAW | SOCK_CLOEXEC, protocol)), true};
+  if (!echo.fd.is_open() || !hear_only(echo.fd, family, EchoKind::kReply)) {
+    echo.fd.reset();
+    errno = code;
+  }
+  return echo;
+}
+
+/// The kernel does the checksum, but for IPv4 over a raw socket.
+std::string echo_request(bool is_v4, bool is_raw, const std::string& token) {
+  std::string packet(8, '\0');
+  packet[0] = static_cast<char>(is_v4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST);
+  packet += token;
+  if (!is_v4 || !is_raw) return packet;
+  const Bytes octets(reinterpret_cast<const std::uint8_t*>(packet.data()), packet.size());
+  const std::uint16_t checksum = checksum_of(checksum_sum(octets));
+  packet[2] = static_cast<char>(checksum >> 8);
+  packet[3] = static_cast<char>(checksum & 255);
+  return packet;
 }
 
 void ping(const ProbePlan& plan, const Teller& teller, const IpAddress& address) {
@@ -74,15 +104,14 @@ void ping(const ProbePlan& plan, const Teller& teller, const IpAddress& address)
   if (is_own(address) && network_namespace_inode() != plan.network_namespace) {
     return teller.report(leak, Outcome::kRefused, name + ": the sandbox has this address itself");
   }
-  const UniqueFd socket = open_echo_socket(address.is_v4());
+  const auto [socket, is_raw] = open_echo_socket(address.family());
   if (!socket.is_open()) return teller.refused(leak, "ping socket", errno);
-  std::string packet(8, '\0');
-  packet[0] = static_cast<char>(address.is_v4() ? ICMP_ECHO : ICMP6_ECHO_REQUEST);
   const std::string token = write_token(plan.nonce, {leak, fmt::format("ping {}", name)});
-  packet += token;
-  for (const unsigned zone : address.is_link_local() && address.is_v6()
-                                 ? outward_interfaces()
-                                 : std::vector<unsigned>{0}) {
+  const std::string packet = echo_request(address.is_v4(), is_raw, token);
+  const bool needs_zone = address.is_link_local() && address.is_v6();
+  const auto zones = needs_zone ? outward_interfaces() : std::vector<unsigned>{0};
+  if (zones.empty()) return teller.report(leak, Outcome::kRefused, "no interface but lo");
+  for (const unsigned zone : zones) {
     const SocketAddress to = socket_address({address, 0}, zone);
     if (::sendto(socket.get(), packet.data(), packet.size(), MSG_DONTWAIT, to.get(), to.size) < 0) {
       teller.refused(leak, name, errno);
@@ -121,7 +150,7 @@ void send_forged(const ProbePlan& plan, const Endpoint& server) {
   const std::size_t size = sizeof(Udp) + token.size();
   const IpHeaderFields header{.source = kForgedSource, .destination = server.address};
   const Udp udp{Be16(9), Be16(server.port), Be16(static_cast<std::uint16_t>(size)), Be16(0)};
-  MutableBytes rest = MutableBytes(packet).subspan(kIpv4HeaderSize);
+  const MutableBytes rest = MutableBytes(packet).subspan(kIpv4HeaderSize);
   if (!write_ip_header(packet, header, size) || !store(rest, udp)) return;
   std::copy(token.begin(), token.end(), rest.begin() + sizeof(Udp));
   const SocketAddress to = socket_address(server);
@@ -189,25 +218,7 @@ void probe_vsock(const ProbePlan& plan, const Teller& teller) {
   });
 }
 
-struct Group {
-  Leak leak;
-  const char* address;
-  std::uint16_t port;
-};
-
-// RFC 6762, RFC 4795, UPnP Device Architecture 1.1, WS-Discovery 1.1.
-constexpr std::array kGroups{
-    Group{Leak::kMdns, "224.0.0.251", 5353},
-    Group{Leak::kMdns, "ff02::fb", 5353},
-    Group{Leak::kLlmnr, "224.0.0.252", 5355},
-    Group{Leak::kLlmnr, "ff02::1:3", 5355},
-    Group{Leak::kSsdp, "239.255.255.250", 1900},
-    Group{Leak::kSsdp, "ff02::c", 1900},
-    Group{Leak::kWsDiscovery, "239.255.255.250", 3702},
-    Group{Leak::kWsDiscovery, "ff02::c", 3702},
-};
-
-std::string group_message(const ProbePlan& plan, const Group& group) {
+std::string group_message(const ProbePlan& plan, const DiscoveryGroup& group) {
   constexpr std::uint16_t kTypeA = 1;
   const std::string label = made_up_label(plan.nonce, group.leak);
   if (group.leak == Leak::kMdns) return dns_query(label + ".local", kTypeA, 0);
@@ -215,10 +226,10 @@ std::string group_message(const ProbePlan& plan, const Group& group) {
   return write_token(plan.nonce, {group.leak, fmt::format("a datagram to {}", group.address)});
 }
 
-void send_to_group(const ProbePlan& plan, const Teller& teller, const Group& group) {
+void send_to_group(const ProbePlan& plan, const Teller& teller, const DiscoveryGroup& group) {
   const auto address = *IpAddress::parse(group.address);
   const UniqueFd socket(::socket(family_of(address), SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket.is_open()) return teller.refused(group.leak, group.address, errno);
+  if (!socket.is_open()) return teller.refused(group.leak, std::string(group.address), errno);
   const std::string message = group_message(plan, group);
   const SocketAddress to = socket_address({address, group.port});
   const auto interfaces = outward_interfaces();
@@ -234,9 +245,9 @@ void send_to_group(const ProbePlan& plan, const Teller& teller, const Group& gro
                            sizeof(interface)) == 0;
     if (!is_chosen || ::sendto(socket.get(), message.data(), message.size(), MSG_DONTWAIT, to.get(),
                                to.size) < 0) {
-      teller.refused(group.leak, group.address, errno);
+      teller.refused(group.leak, std::string(group.address), errno);
     } else {
-      teller.report(group.leak, Outcome::kSent, group.address);
+      teller.report(group.leak, Outcome::kSent, std::string(group.address));
     }
   }
 }
@@ -261,7 +272,7 @@ void send_broadcast(const ProbePlan& plan, const Teller& teller, const Endpoint&
 }  // namespace
 
 void probe_packets(const ProbePlan& plan, const Teller& teller) {
-  for (const Group& group : kGroups) send_to_group(plan, teller, group);
+  for (const DiscoveryGroup& group : kDiscoveryGroups) send_to_group(plan, teller, group);
   for (const Endpoint& broadcast : plan.broadcasts) send_broadcast(plan, teller, broadcast);
   probe_raw_sockets(plan, teller);
   probe_packet_sockets(plan, teller);

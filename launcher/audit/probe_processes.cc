@@ -50,7 +50,9 @@ void read_environment(const Teller& teller, pid_t pid) {
   const std::string text = read_text_file(path);
   const auto at = text.find(kVariable);
   if (at == std::string::npos) return teller.report(leak, Outcome::kRefused, path + ": empty");
-  teller.report(leak, Outcome::kObtained, text.substr(at + kVariable.size()).c_str());
+  const auto begin = at + kVariable.size();
+  // Variables end in a NUL.
+  teller.report(leak, Outcome::kObtained, text.substr(begin, text.find('\0', begin) - begin));
 }
 
 void send_signal(const Teller& teller, pid_t pid) {

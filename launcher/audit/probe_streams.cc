@@ -28,12 +28,14 @@ namespace {
 constexpr std::int64_t kConnectMilliseconds = 1500;
 constexpr std::int64_t kAnswerMilliseconds = 700;
 constexpr std::int64_t kSecondDatagramMilliseconds = 250;
-constexpr std::int64_t kNameMilliseconds = 3000;
+constexpr std::int64_t kNameMilliseconds = 1500;
 constexpr std::int64_t kAddedAddressMilliseconds = 1500;
 constexpr timespec kAddedAddressPause{.tv_sec = 0, .tv_nsec = 5'000'000};
 constexpr std::size_t kMostAtOnce = 200;
 constexpr std::uint16_t kTypeA = 1;
 constexpr std::uint16_t kTypePtr = 12;
+constexpr std::uint16_t kTypeTxt = 16;
+constexpr std::uint16_t kTypeAny = 255;
 
 // Where user-space networks put the host: slirp, QEMU, gvisor-tap-vsock, podman's pasta.
 constexpr std::array<std::string_view, 6> kHelperAddresses{
@@ -49,6 +51,12 @@ bool is_dns(Leak leak) { return leak == Leak::kDnsServers || leak == Leak::kDnsE
 
 bool is_stream(Transport transport) {
   return transport == Transport::kTcp || transport == Transport::kSctp;
+}
+
+/// RFC 1035 section 4.2.2.
+void put_length_in_front(std::string& message) {
+  message.insert(0,
+                 {static_cast<char>(message.size() >> 8), static_cast<char>(message.size() & 255)});
 }
 
 int open_for(const Target& target) {
@@ -70,9 +78,11 @@ int open_for(const Target& target) {
 class Attempt {
  public:
   Attempt(const ProbePlan& plan, Target target, unsigned zone)
-      : target_(target), zone_(zone), started_(now_milliseconds()) {
-    way_ = fmt::format("{} {}", transport_word(target.transport), target.at.to_string());
-    nonce_ = plan.nonce;
+      : target_(target),
+        zone_(zone),
+        way_(fmt::format("{} {}", transport_word(target.transport), target.at.to_string())),
+        nonce_(plan.nonce),
+        started_(now_milliseconds()) {
     begin();
   }
 
@@ -146,9 +156,7 @@ class Attempt {
     std::string text = write_token(nonce_, {target_.leak, way_});
     if (is_dns(target_.leak)) {
       text = dns_query(made_up_label(nonce_, target_.leak) + ".example.com", kTypeA, 7);
-      if (is_stream(target_.transport)) {
-        text.insert(0, {static_cast<char>(text.size() >> 8), static_cast<char>(text.size() & 255)});
-      }
+      if (is_stream(target_.transport)) put_length_in_front(text);
     }
     if (::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
         errno != EAGAIN) {
@@ -242,36 +250,57 @@ std::vector<Target> gateway_targets(const ProbePlan& plan) {
   return targets;
 }
 
-/// Asks one of the sandbox's own resolvers; whether the question left the host is seen outside.
-void ask(const Teller& teller, Leak leak, const std::string& name, std::uint16_t type) {
-  const auto servers = parse_resolv_conf(read_text_file("/etc/resolv.conf")).servers;
-  if (servers.empty()) return teller.report(leak, Outcome::kRefused, "no resolver inside");
-  const Endpoint& server = servers.front();
-  const UniqueFd socket(::socket(family_of(server.address), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+/// Asks the sandbox's own resolver; whether the question left the host is seen outside.
+void ask(const Teller& teller, Leak leak, const Endpoint& server, int type, std::string query) {
+  const bool is_tcp = type == SOCK_STREAM;
+  const std::string way = fmt::format("{} {}", is_tcp ? "tcp" : "udp", server.to_string());
+  const UniqueFd socket(
+      ::socket(family_of(server.address), type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.is_open()) return teller.refused(leak, way, errno);
   const SocketAddress address = socket_address(server);
-  const std::string query = dns_query(name, type, 9);
-  if (!socket.is_open() || ::connect(socket.get(), address.get(), address.size) != 0 ||
-      ::send(socket.get(), query.data(), query.size(), 0) < 0) {
-    return teller.refused(leak, server.to_string(), errno);
+  if (::connect(socket.get(), address.get(), address.size) != 0 && errno != EINPROGRESS) {
+    return teller.refused(leak, way, errno);
   }
-  pollfd wait{.fd = socket.get(), .events = POLLIN};
+  pollfd wait{.fd = socket.get(), .events = POLLOUT};
+  if (::poll(&wait, 1, kNameMilliseconds) != 1) {
+    return teller.report(leak, Outcome::kSilent, way + ": nothing came back");
+  }
+  if (is_tcp) put_length_in_front(query);
+  if (::send(socket.get(), query.data(), query.size(), MSG_NOSIGNAL) < 0) {
+    return teller.refused(leak, way, errno);
+  }
+  wait.events = POLLIN;
   std::array<char, 512> answer;
   if (::poll(&wait, 1, kNameMilliseconds) != 1) {
-    return teller.report(leak, Outcome::kSilent, fmt::format("{}: no answer", server.to_string()));
+    return teller.report(leak, Outcome::kSilent, way + ": no answer");
   }
   const ssize_t size = ::recv(socket.get(), answer.data(), answer.size(), 0);
-  if (size < 0) return teller.refused(leak, server.to_string(), errno);
-  constexpr ssize_t kHeaderSize = 12;
-  const int code = size >= kHeaderSize ? answer[3] & 15 : -1;
-  teller.report(leak, Outcome::kConnected, fmt::format("{}: rcode {}", server.to_string(), code));
+  if (size < 0) return teller.refused(leak, way, errno);
+  // RFC 1035 section 4.1.1: the low half of the header's fourth octet.
+  const std::size_t place = is_tcp ? 5 : 3;
+  const bool has_code = static_cast<std::size_t>(size) > place;
+  teller.report(leak, Outcome::kConnected,
+                has_code ? fmt::format("{}: rcode {}", way, answer[place] & 15) : way + ": closed");
 }
 
 }  // namespace
 
 void probe_names(const ProbePlan& plan, const Teller& teller) {
+  const auto servers = parse_resolv_conf(read_text_file("/etc/resolv.conf")).servers;
+  if (servers.empty()) {
+    teller.report(Leak::kDnsNames, Outcome::kRefused, "no resolver inside");
+    teller.report(Leak::kDnsReverse, Outcome::kRefused, "no resolver inside");
+    return;
+  }
+  const Endpoint& server = servers.front();
   // Not .invalid: resolvers that answer that themselves would hide that other names leave.
-  ask(teller, Leak::kDnsNames, made_up_label(plan.nonce, Leak::kDnsNames) + ".example.com", kTypeA);
-  ask(teller, Leak::kDnsReverse, reverse_name(made_up_address(plan.nonce)), kTypePtr);
+  const std::string name = made_up_label(plan.nonce, Leak::kDnsNames) + ".example.com";
+  for (const std::uint16_t type : {kTypeA, kTypeTxt, kTypeAny}) {
+    ask(teller, Leak::kDnsNames, server, SOCK_DGRAM, dns_query(name, type, 9));
+  }
+  ask(teller, Leak::kDnsNames, server, SOCK_STREAM, dns_query(name, kTypeA, 9));
+  const std::string reverse = reverse_name(made_up_address(plan.nonce));
+  ask(teller, Leak::kDnsReverse, server, SOCK_DGRAM, dns_query(reverse, kTypePtr, 9));
 }
 
 void probe_streams(const ProbePlan& plan, const Teller& teller) {

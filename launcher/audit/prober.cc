@@ -132,7 +132,7 @@ int probe(const std::string& word) {
   constexpr int kFailed = 125;
   const std::vector<int> inherited = open_descriptors();
   ::alarm(kLongestLifeSeconds);
-  ::signal(SIGPIPE, SIG_IGN);
+  (void)::signal(SIGPIPE, SIG_IGN);
   const auto plan = decode_plan(word);
   if (!plan) {
     fmt::print(stderr, "cordon: {}\n", plan.error().message());

@@ -213,7 +213,8 @@ Result<Report> read_json(std::string_view text) {
   for (const Json& entry : *rows) {
     auto row = read_row(entry);
     if (!row) return plain_error("has a row that this version does not know");
-    report.rows[static_cast<std::size_t>(row->leak)] = *std::move(row);
+    const auto index = static_cast<std::size_t>(row->leak);
+    report.rows[index] = *std::move(row);
   }
   return report;
 }

@@ -75,7 +75,7 @@ bool take_terminal(int inside) {
                            ::dup2(errors, STDERR_FILENO) >= 0;
   if (has_streams) {
     for (const int fd : left_open) ::fcntl(fd, F_SETFD, 0);
-    ::signal(SIGPIPE, SIG_DFL);
+    (void)::signal(SIGPIPE, SIG_DFL);
     std::vector<char*> arguments;
     arguments.reserve(words.size() + 1);
     // execvp(3) takes pointers to what it does not change; the process's own copy is given away.

@@ -5,15 +5,14 @@
 #include <cerrno>
 #include <cstddef>
 #include <linux/vm_sockets.h>
-#include <netinet/icmp6.h>
 #include <netinet/in.h>
-#include <netinet/ip_icmp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "launcher/audit/icmp_filter.h"
 #include "launcher/audit/socket_address.h"
 
 namespace cordon::audit {
@@ -24,8 +23,6 @@ constexpr int kBacklog = 64;
 constexpr std::size_t kMostServers = 1024;
 constexpr std::size_t kLongestStream = 4096;
 constexpr int kPairAttempts = 16;
-// ICMP_FILTER of <linux/icmp.h>, which does not go together with <netinet/ip_icmp.h>.
-constexpr int kIcmpFilter = 1;
 
 struct SocketKind {
   int type;
@@ -178,20 +175,9 @@ Status Servers::open_group(const Endpoint& group, const std::vector<unsigned>& i
 }
 
 Status Servers::open_echo(Family family) {
-  // Requests only: errors quote what they are about, tokens included.
-  constexpr std::uint32_t kAllButRequests = ~(1U << ICMP_ECHO);
-  CORDON_TRY(
-      UniqueFd socket,
-      open_raw_socket(family, family == Family::kIpv4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
-  icmp6_filter requests;
-  ICMP6_FILTER_SETBLOCKALL(&requests);
-  ICMP6_FILTER_SETPASS(ICMP6_ECHO_REQUEST, &requests);
-  const int result =
-      family == Family::kIpv4
-          ? ::setsockopt(socket.get(), SOL_RAW, kIcmpFilter, &kAllButRequests,
-                         sizeof(kAllButRequests))
-          : ::setsockopt(socket.get(), IPPROTO_ICMPV6, ICMP6_FILTER, &requests, sizeof(requests));
-  if (result != 0) return errno_error("filter echo requests");
+  const int protocol = family == Family::kIpv4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
+  CORDON_TRY(UniqueFd socket, open_raw_socket(family, protocol));
+  CORDON_TRY_STATUS(hear_only(socket, family, EchoKind::kRequest));
   add({.fd = std::move(socket), .kind = Kind::kRaw, .name = "the host", .only = Leak::kEcho});
   return {};
 }

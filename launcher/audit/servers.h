@@ -44,7 +44,7 @@ class Servers {
   void adopt(UniqueFd socket, std::string name);
 
   /// A socket that is connected to a server of ours.
-  [[nodiscard]] Result<UniqueFd> connect_to(const Endpoint& server);
+  [[nodiscard]] static Result<UniqueFd> connect_to(const Endpoint& server);
 
  private:
   enum class Kind : std::uint8_t { kListener, kStream, kDatagram, kRaw };

@@ -117,6 +117,14 @@ class Cordon(AuditTest):
         if not AS_USER:
             self.assert_states(rows, "by-design", ["dns-names", "dns-encrypted"])
 
+    def test_is_caught_at_what_its_policy_allows(self):
+        # A name may lead to what a rule for a class allows: with such a rule names are asked for.
+        names = {"dns-names", "dns-reverse"}
+        _, rows = self.rows(self.world.program, "run", "--allow", "@lan", "--", status=1)
+        self.assertEqual(self.leaks(rows) - names, {"lan"}, rows["lan"])
+        _, rows = self.rows(self.world.program, "run", *PUBLIC, "--allow", "@public", "--", status=1)
+        self.assertEqual(self.leaks(rows) - names, {"dns-encrypted"}, rows["dns-encrypted"])
+
     def test_offline_lets_nothing_out(self):
         _, rows = self.rows(self.world.program, "run", "--offline", "--",
                             options=("--name", "cordon run --offline"), status=0)
