@@ -90,6 +90,27 @@ _cordon_run() {
   fi
 }
 
+# `cordon audit`: its own options, then the sandbox's command.
+_cordon_audit() {
+  local current=${COMP_WORDS[COMP_CWORD]} at
+  for ((at = 2; at < COMP_CWORD; ++at)); do
+    case ${COMP_WORDS[at]} in
+      --compare) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+      --) ((++at)); break ;;
+      --name | --allowed | --add-address | --timeout) ((++at)) ;;
+      -* | :) ;;
+      *) break ;;
+    esac
+  done
+  if ((at >= COMP_CWORD)) && [[ ${COMP_WORDS[COMP_CWORD - 1]} != -- && $current == -* ]]; then
+    _cordon_offer '--json --verbose --name --allowed --public --add-address --timeout --list --compare --help --'
+  elif declare -F _command_offset >/dev/null; then
+    _command_offset "$at"
+  else
+    mapfile -t COMPREPLY < <(compgen -c -f -- "$current")
+  fi
+}
+
 _cordon() {
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
@@ -99,6 +120,7 @@ _cordon() {
   case ${COMP_WORDS[1]} in
     run | learn) _cordon_run ;;
     policy) _cordon_policy ;;
+    audit) _cordon_audit ;;
   esac
 }
 

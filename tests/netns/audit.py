@@ -28,6 +28,8 @@ class AuditTest(unittest.TestCase):
         cls.server = TcpServer(cls.world.ext, SERVER4, 80, echo)
         cls.dns = DnsServer(cls.world.ext, SECOND4, {"ok.example": [SERVER4]})
         cls.world.set_resolv_conf(f"nameserver {SECOND4}\n")
+        # Addresses that nobody has are silent, as they are on the internet.
+        cls.world.ext.run("ip route replace blackhole default", "ip -6 route replace blackhole default")
         # A tentative link-local address cannot be bound yet.
         wait_until(lambda: not cls.is_tentative(), "duplicate address detection")
 
