@@ -8,106 +8,20 @@
 namespace cordon {
 namespace {
 
-RuleQuery query_of(const Request& request, Purpose purpose) {
-  return {.purpose = purpose, .protocol = request.protocol, .port = request.dialled.port};
-}
-
-Match first_of(const Match& one, const Match& other) {
-  if (!one || !other) return one ? one : other;
-  return std::min(*one, *other);
-}
-
-// 0.0.0.0/8 and :: are the host's own (RFC 1122 3.2.1.3, RFC 4291 2.5.2), whatever class came
-// along.
-AddressClass class_of(const Request& request) {
-  const IpAddress& address = request.dialled.address;
-  const bool is_this_network = address.is_v4() && address.octets()[0] == 0;
-  return is_this_network || address.is_unspecified() ? AddressClass::kSelf : request.address_class;
-}
-
-// Who may grant a class, besides a rule that names it.
-enum class PrefixGrant : std::uint8_t { kNone, kOneAddress, kAny };
-
-PrefixGrant prefix_grant(AddressClass address_class) {
-  switch (address_class) {
-    case AddressClass::kSelf:
-    case AddressClass::kMulticast:
-      return PrefixGrant::kNone;
-    case AddressClass::kMetadata:
-      return PrefixGrant::kOneAddress;
-    case AddressClass::kLoopback:
-    case AddressClass::kLinkLocal:
-    case AddressClass::kLan:
-    case AddressClass::kVpn:
-    case AddressClass::kReserved:
-    case AddressClass::kPublic:
-      return PrefixGrant::kAny;
-  }
-  return PrefixGrant::kNone;
-}
-
-// Name rules for public addresses and for private ones are asked for by different purposes; nobody
-// grants another class by name.
-std::optional<Purpose> name_purpose(Purpose purpose, AddressClass address_class) {
-  if (address_class == AddressClass::kPublic) return purpose;
-  if (address_class != AddressClass::kLan && address_class != AddressClass::kVpn) {
-    return std::nullopt;
-  }
-  return purpose == Purpose::kAllow ? Purpose::kAllowPrivate : Purpose::kAskPrivate;
-}
-
-Match find_name_grant(const RuleIndex& index, const Request& request, Purpose purpose,
-                      AddressClass address_class) {
-  const std::optional<Purpose> by_name = name_purpose(purpose, address_class);
-  if (request.name == nullptr || !by_name) return std::nullopt;
-  return index.find_name(*request.name, query_of(request, *by_name));
-}
-
-// What opens a floor class, and lets a public address be dialled: kAllow or kAsk.
-Match find_grant(const RuleIndex& index, const Request& request, Purpose purpose) {
-  RuleQuery query = query_of(request, purpose);
-  if (request.is_host_door) return index.find_door(query);
-  const AddressClass address_class = class_of(request);
-  const Match match = first_of(index.find_class(address_class, query),
-                               find_name_grant(index, request, purpose, address_class));
-  const PrefixGrant grant = prefix_grant(address_class);
-  if (grant == PrefixGrant::kNone) return match;
-  query.is_exact_only = grant == PrefixGrant::kOneAddress;
-  return first_of(match, index.find_prefix(request.dialled.address, query));
-}
-
-// What restrains a flow (kDeny, kDenyInbound, kAsk): any rule that holds its address, the one
-// inside it, or its name.
-Match find_restraint(const RuleIndex& index, const Request& request, Purpose purpose) {
-  const RuleQuery query = query_of(request, purpose);
-  if (request.is_host_door) return index.find_door(query);
-  const IpAddress& address = request.dialled.address;
-  Match match =
-      first_of(index.find_class(class_of(request), query), index.find_prefix(address, query));
-  const Unwrapped unwrapped = unwrap(address);
-  for (std::size_t i = 0; i < unwrapped.count; ++i) {
-    match = first_of(match, index.find_prefix(unwrapped.inner[i], query));
-  }
-  if (request.name == nullptr) return match;
-  return first_of(match, index.find_name(*request.name, query));
-}
-
-bool is_floor(const Request& request) {
-  return request.is_host_door || class_of(request) != AddressClass::kPublic;
-}
-
 constexpr std::uint16_t kDnsTypeA = 1;      // RFC 1035 section 3.2.2
 constexpr std::uint16_t kDnsTypeAaaa = 28;  // RFC 3596 section 2.1
 
-constexpr std::array kOtherClasses{AddressClass::kLan,       AddressClass::kVpn,
-                                   AddressClass::kSelf,      AddressClass::kMetadata,
-                                   AddressClass::kLoopback,  AddressClass::kLinkLocal,
-                                   AddressClass::kMulticast, AddressClass::kReserved};
+// Where a name may lead, the likeliest first.
+constexpr std::array kClassesOfNames{
+    AddressClass::kPublic,   AddressClass::kLan,      AddressClass::kVpn,
+    AddressClass::kLoopback, AddressClass::kSelf,     AddressClass::kLinkLocal,
+    AddressClass::kMetadata, AddressClass::kReserved, AddressClass::kMulticast};
 
-// Whether a name that leads there alone is looked up at all.
-bool is_worth_a_lookup(AddressClass address_class) {
-  return address_class == AddressClass::kPublic || address_class == AddressClass::kLan ||
-         address_class == AddressClass::kVpn;
+bool is_better(const Verdict& one, const Verdict& other) {
+  const auto rank = [](Action action) {
+    return action == Action::kAllow ? 2 : action == Action::kAsk ? 1 : 0;
+  };
+  return rank(one.action) > rank(other.action);
 }
 
 bool makes_names_possible(const Destination& to) {
@@ -115,35 +29,53 @@ bool makes_names_possible(const Destination& to) {
          (to.kind == Destination::Kind::kClass && is_worth_a_lookup(to.address_class));
 }
 
+Destination name_destination(const Request& request, Destination to) {
+  to.kind = Destination::Kind::kName;
+  to.pattern.name = request.name->lower_case();
+  const bool is_web = request.protocol == Protocol::kTcp &&
+                      (to.ports.is_all() || PortSet::web().contains(request.dialled.port));
+  if (is_web) {
+    to.protocol = std::nullopt;
+    to.ports = PortSet::web();
+  }
+  return to;
+}
+
 // The narrowest destination that the user could allow to let the request pass.
 std::optional<Destination> narrowest(const Request& request, bool is_by_name) {
-  const bool is_icmp = request.protocol == Protocol::kIcmp;
   Destination to;
   to.protocol = request.protocol;
-  if (!is_icmp && request.dialled.port != 0) {
-    to.ports = PortSet(request.dialled.port);
-  }
+  const bool has_port = request.protocol != Protocol::kIcmp && request.dialled.port != 0;
+  if (has_port) to.ports = PortSet(request.dialled.port);
   if (request.is_host_door) {
-    if (to.ports.is_all()) return std::nullopt;
+    if (!has_port) return std::nullopt;
     to.kind = Destination::Kind::kHostDoor;
     return to;
   }
-  to.address_class = class_of(request);
-  if (is_by_name) {
-    to.kind = Destination::Kind::kName;
-    to.pattern.name = request.name->lower_case();
-    const bool is_web =
-        request.protocol == Protocol::kTcp &&
-        (request.dialled.port == 0 || PortSet::web().contains(request.dialled.port));
-    if (!is_web) return to;
-    to.protocol = std::nullopt;
-    to.ports = PortSet::web();
-  } else if (prefix_grant(to.address_class) == PrefixGrant::kNone) {
+  if (is_by_name) return name_destination(request, to);
+  to.address_class = judged_class(request);
+  if (prefix_grant(to.address_class) == PrefixGrant::kNone) {
     to.kind = Destination::Kind::kClass;
   } else {
     to.prefix = Prefix(request.dialled.address, request.dialled.address.bits());
   }
   return to;
+}
+
+bool is_for_want_of_a_rule(const Verdict& verdict) {
+  switch (verdict.reason) {
+    case Reason::kFloor:
+    case Reason::kDefault:
+    case Reason::kRebind:
+    case Reason::kNoName:
+      return verdict.action != Action::kAllow;
+    case Reason::kRule:
+    case Reason::kScope:
+    case Reason::kFirstFlight:
+    case Reason::kLimit:
+      return false;
+  }
+  return false;
 }
 
 }  // namespace
@@ -172,16 +104,9 @@ std::string_view reason_name(Reason reason) {
 
 Policy::Policy(PolicyInput input) : input_(std::move(input)), index_(input_) {}
 
-Policy::Findings Policy::look_up(const Request& request) const {
-  if (request.direction == Direction::kInbound) {
-    return {.is_inbound = true, .denied = find_restraint(index_, request, Purpose::kDenyInbound)};
-  }
-  return {.is_floor = is_floor(request),
-          .is_by_name = request.name != nullptr && !request.is_host_door,
-          .allowed = find_grant(index_, request, Purpose::kAllow),
-          .may_be_asked = find_grant(index_, request, Purpose::kAsk),
-          .denied = find_restraint(index_, request, Purpose::kDeny),
-          .asked = find_restraint(index_, request, Purpose::kAsk)};
+bool Policy::is_default_asked() const {
+  return input_.default_action == DefaultAction::kAsk ||
+         (input_.default_action == DefaultAction::kDeny && input_.mode == PolicyMode::kAsk);
 }
 
 Verdict Policy::conclude(const Findings& findings) const {
@@ -190,28 +115,28 @@ Verdict Policy::conclude(const Findings& findings) const {
             .reason = findings.is_by_name ? Reason::kRebind : Reason::kFloor};
   }
   if (findings.denied) {
-    return {.action = Action::kDeny, .reason = Reason::kRule, .rule = findings.denied};
+    return {.action = Action::kDeny, .reason = Reason::kRule, .rule = findings.denied.rule()};
   }
   if (findings.is_inbound) return {.action = Action::kAllow, .reason = Reason::kDefault};
   if (findings.asked) {
-    return {.action = Action::kAsk, .reason = Reason::kRule, .rule = findings.asked};
+    return {.action = Action::kAsk, .reason = Reason::kRule, .rule = findings.asked.rule()};
   }
   if (findings.allowed) {
-    return {.action = Action::kAllow, .reason = Reason::kRule, .rule = findings.allowed};
+    return {.action = Action::kAllow, .reason = Reason::kRule, .rule = findings.allowed.rule()};
   }
   if (input_.default_action == DefaultAction::kAllowPublic) {
     return {.action = Action::kAllow, .reason = Reason::kDefault};
   }
-  const bool is_asked =
-      input_.default_action == DefaultAction::kAsk || input_.mode == PolicyMode::kAsk;
-  return {.action = is_asked ? Action::kAsk : Action::kDeny, .reason = Reason::kDefault};
+  return {.action = is_default_asked() ? Action::kAsk : Action::kDeny, .reason = Reason::kDefault};
 }
 
-Verdict Policy::evaluate(const Request& request) const { return conclude(look_up(request)); }
+Verdict Policy::evaluate(const Request& request) const {
+  return conclude(look_up(index_, request));
+}
 
-bool Policy::is_reported_only(const Request& request) const {
+bool Policy::is_only_reported(const Request& request) const {
   const IpAddress& address = request.dialled.address;
-  const bool is_never_dialled = class_of(request) == AddressClass::kMulticast ||
+  const bool is_never_dialled = judged_class(request) == AddressClass::kMulticast ||
                                 address.is_unspecified() || address.is_multicast_or_broadcast() ||
                                 (address.is_v4() && address.octets()[0] == 0);
   return input_.mode == PolicyMode::kReport && !is_never_dialled;
@@ -219,98 +144,82 @@ bool Policy::is_reported_only(const Request& request) const {
 
 std::optional<AllowedDestination> Policy::allow(const Request& request, Verdict& verdict) const {
   verdict = evaluate(request);
-  if (verdict.action != Action::kAllow && !is_reported_only(request)) return std::nullopt;
+  if (verdict.action != Action::kAllow && !is_only_reported(request)) return std::nullopt;
   return AllowedDestination(request);
 }
 
 std::optional<AllowedDestination> Policy::allow_answered(const Request& request,
                                                          Verdict& verdict) const {
   verdict = evaluate(request);
-  if (verdict.action == Action::kDeny && !is_reported_only(request)) return std::nullopt;
+  if (verdict.action == Action::kDeny && !is_only_reported(request)) return std::nullopt;
   return AllowedDestination(request);
-}
-
-// The findings for a name that led to some address of the class. Only public, lan and vpn are worth
-// a lookup; where there is one anyway, other classes and address rules may let the flow pass too.
-Policy::Findings Policy::suppose(const Request& request, AddressClass address_class,
-                                 bool is_resolvable) const {
-  const auto find = [&](Purpose purpose) {
-    const RuleQuery query = query_of(request, purpose);
-    Match match = index_.find_class(address_class, query);
-    if (is_resolvable && prefix_grant(address_class) != PrefixGrant::kNone) {
-      match = first_of(match, index_.find_any_prefix(query));
-    }
-    return first_of(match, find_name_grant(index_, request, purpose, address_class));
-  };
-  const auto restrain = [&](Purpose purpose) {
-    const RuleQuery query = query_of(request, purpose);
-    return first_of(index_.find_class(address_class, query),
-                    index_.find_name(*request.name, query));
-  };
-  return {.is_floor = address_class != AddressClass::kPublic,
-          .is_by_name = true,
-          .allowed = find(Purpose::kAllow),
-          .may_be_asked = find(Purpose::kAsk),
-          .denied = restrain(Purpose::kDeny),
-          .asked = restrain(Purpose::kAsk)};
-}
-
-Verdict Policy::judge_possible(const Request& request, bool is_resolvable) const {
-  Verdict best = conclude(suppose(request, AddressClass::kPublic, is_resolvable));
-  for (const AddressClass address_class : kOtherClasses) {
-    if (best.action == Action::kAllow) break;
-    if (!is_resolvable && !is_worth_a_lookup(address_class)) continue;
-    const Verdict verdict = conclude(suppose(request, address_class, is_resolvable));
-    const bool is_better = verdict.action == Action::kAllow ||
-                           (verdict.action == Action::kAsk && best.action == Action::kDeny);
-    if (is_better) best = verdict;
-  }
-  return best;
-}
-
-Verdict Policy::judge_name(const DnsName& name) const {
-  Request request{.name = &name};
-  std::optional<Verdict> best;
-  index_.visit_changes(name, [&](Protocol protocol, std::uint16_t port) {
-    request.protocol = protocol;
-    request.dialled.port = std::max(port, std::uint16_t{1});
-    const Verdict verdict = judge_possible(request, false);
-    const bool is_better = !best || verdict.action == Action::kAllow ||
-                           (verdict.action == Action::kAsk && best->action == Action::kDeny);
-    if (is_better) best = verdict;
-    return verdict.action == Action::kAllow;
-  });
-  return best.value_or(Verdict());
-}
-
-Verdict Policy::judge_unresolved(const Request& request) const {
-  if (request.name == nullptr) return Verdict();
-  const Verdict verdict = judge_possible(request, false);
-  const bool is_decided =
-      verdict.action == Action::kAllow || judge_name(*request.name).action == Action::kDeny;
-  if (is_decided) return verdict;
-  return judge_possible(request, true);
-}
-
-bool Policy::names_are_enforced() const {
-  const bool is_open = input_.default_action == DefaultAction::kAllowPublic;
-  return index_.has_names() || input_.default_action == DefaultAction::kAsk ||
-         (!is_open && input_.mode != PolicyMode::kEnforce);
-}
-
-bool Policy::is_dns_type_allowed(const DnsName& name, std::uint16_t type) const {
-  return type == kDnsTypeA || type == kDnsTypeAaaa || index_.is_dns_type_listed(name, type);
-}
-
-const Rule* Policy::rule_of(const Verdict& verdict) const {
-  const bool is_known = verdict.rule && *verdict.rule < input_.rules.size();
-  return is_known ? &input_.rules[*verdict.rule] : nullptr;
 }
 
 AllowedDestination Policy::upstream(const Endpoint& endpoint, Protocol protocol) {
   return AllowedDestination(Request{.protocol = protocol,
                                     .dialled = endpoint,
                                     .address_class = registry_class(endpoint.address)});
+}
+
+// Only public, lan and vpn addresses are worth a lookup. Where there is one anyway, other classes
+// and address rules may let the flow pass too.
+Policy::Possible Policy::best_possible(const Request& request, const NameIndex::Places& names,
+                                       bool is_resolvable) const {
+  constexpr std::array kSupposed{Supposed::kNone, Supposed::kAllowed, Supposed::kAsked};
+  const auto supposed = std::span(kSupposed).first(is_resolvable ? kSupposed.size() : 1);
+  std::optional<Possible> best;
+  for (const AddressClass address_class : kClassesOfNames) {
+    if (!is_resolvable && !is_worth_a_lookup(address_class)) continue;
+    for (const Supposed by_prefix : supposed) {
+      Possible possible{.findings = suppose(index_, request, names, address_class, by_prefix)};
+      possible.verdict = conclude(possible.findings);
+      if (!best || is_better(possible.verdict, best->verdict)) best = possible;
+      if (best->verdict.action == Action::kAllow) return *best;
+    }
+  }
+  return best.value_or(Possible());
+}
+
+// What the rules say is constant between the places where it changes, so that those are all that
+// there is to try.
+Verdict Policy::judge_places(const DnsName& name, const NameIndex::Places& names) const {
+  Request request{.name = &name};
+  std::optional<Verdict> best;
+  index_.visit_changes(names, [&](Protocol protocol, std::uint16_t port) {
+    request.protocol = protocol;
+    request.dialled.port = std::max(port, std::uint16_t{1});  // nobody dials port 0
+    const Verdict verdict = best_possible(request, names, false).verdict;
+    if (!best || is_better(verdict, *best)) best = verdict;
+    return verdict.action == Action::kAllow;
+  });
+  return best.value_or(Verdict());
+}
+
+Verdict Policy::judge_name(const DnsName& name) const {
+  return judge_places(name, index_.places_of(name));
+}
+
+Policy::Possible Policy::likeliest(const Request& request) const {
+  const NameIndex::Places names = index_.places_of(*request.name);
+  const Possible possible = best_possible(request, names, false);
+  const bool is_decided = possible.verdict.action == Action::kAllow ||
+                          judge_places(*request.name, names).action == Action::kDeny;
+  return is_decided ? possible : best_possible(request, names, true);
+}
+
+Verdict Policy::judge_unresolved(const Request& request) const {
+  return request.name != nullptr ? likeliest(request).verdict : Verdict();
+}
+
+bool Policy::names_are_enforced() const {
+  const bool is_default_open = input_.default_action == DefaultAction::kAllowPublic;
+  const bool is_default_told = is_default_asked() || input_.mode == PolicyMode::kReport;
+  return index_.has_names() || (!is_default_open && is_default_told);
+}
+
+bool Policy::is_dns_type_allowed(const DnsName& name, std::uint16_t type) const {
+  return type == kDnsTypeA || type == kDnsTypeAaaa ||
+         index_.is_dns_type_listed(index_.places_of(name), type);
 }
 
 bool Policy::may_resolve_names() const {
@@ -321,24 +230,26 @@ bool Policy::may_resolve_names() const {
          });
 }
 
+const Rule* Policy::rule_of(const Verdict& verdict) const {
+  const bool is_known = verdict.rule && *verdict.rule < input_.rules.size();
+  return is_known ? &input_.rules[*verdict.rule] : nullptr;
+}
+
 std::string Policy::remedy(const Request& request, const Verdict& verdict) const {
-  const bool is_for_want_of_a_rule =
-      verdict.action != Action::kAllow &&
-      (verdict.reason == Reason::kFloor || verdict.reason == Reason::kDefault ||
-       verdict.reason == Reason::kRebind || verdict.reason == Reason::kNoName);
-  if (!is_for_want_of_a_rule || request.direction == Direction::kInbound) return {};
+  if (!is_for_want_of_a_rule(verdict) || request.direction == Direction::kInbound) return {};
+  // What a name led to is opened by its address alone.
+  const bool is_by_name =
+      request.name != nullptr && !request.is_host_door && verdict.reason == Reason::kDefault;
   const auto is_restrained = [&](Purpose purpose) {
-    const bool is_unresolved = request.name != nullptr && request.dialled.address.is_unspecified();
-    return is_unresolved ? index_.find_name(*request.name, query_of(request, purpose)).has_value()
-                         : find_restraint(index_, request, purpose).has_value();
+    const bool is_unresolved = is_by_name && request.dialled.address.is_unspecified();
+    return static_cast<bool>(is_unresolved ? find_name_restraint(index_, request, purpose)
+                                           : find_restraint(index_, request, purpose));
   };
   // Such a rule would still win.
   if (is_restrained(Purpose::kDeny) || is_restrained(Purpose::kAsk)) return {};
-  const bool is_by_name =
-      request.name != nullptr && !request.is_host_door && verdict.reason == Reason::kDefault;
   const std::optional<Destination> to = narrowest(request, is_by_name);
   if (!to) return {};
-  const std::string text = format_destination(*to);
+  std::string text = format_destination(*to);
   // A guest may ask for names that no rule can hold.
   if (is_by_name && !parse_destination(text)) return {};
   return fmt::format("--allow {}", text);

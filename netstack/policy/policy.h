@@ -33,6 +33,7 @@
 
 #include "netstack/base/result.h"
 #include "netstack/policy/destination.h"
+#include "netstack/policy/findings.h"
 #include "netstack/policy/request.h"
 #include "netstack/policy/rule.h"
 #include "netstack/policy/rule_index.h"
@@ -155,23 +156,19 @@ class Policy {
   [[nodiscard]] std::string remedy(const Request& request, const Verdict& verdict) const;
 
  private:
-  // What the rules say about one request: everything that a verdict is made of.
-  struct Findings {
-    bool is_inbound = false;
-    bool is_floor = false;
-    bool is_by_name = false;
-    Match allowed = std::nullopt;       // opens the floor too
-    Match may_be_asked = std::nullopt;  // opens the floor for a question
-    Match denied = std::nullopt;
-    Match asked = std::nullopt;
+  struct Possible {
+    Findings findings;
+    Verdict verdict;
   };
-  [[nodiscard]] Findings look_up(const Request& request) const;
-  [[nodiscard]] Findings suppose(const Request& request, AddressClass address_class,
-                                 bool is_resolvable) const;
   [[nodiscard]] Verdict conclude(const Findings& findings) const;
-  [[nodiscard]] Verdict judge_possible(const Request& request, bool is_resolvable) const;
-  void tell(const Findings& findings, Explanation& out) const;
-  [[nodiscard]] bool is_reported_only(const Request& request) const;
+  [[nodiscard]] bool is_default_asked() const;
+  [[nodiscard]] bool is_only_reported(const Request& request) const;
+  // By name, over all that the name may lead to.
+  [[nodiscard]] Possible best_possible(const Request& request, const NameIndex::Places& names,
+                                       bool is_resolvable) const;
+  [[nodiscard]] Verdict judge_places(const DnsName& name, const NameIndex::Places& names) const;
+  [[nodiscard]] Possible likeliest(const Request& request) const;
+  void tell(const Request& request, const Findings& findings, Explanation& explanation) const;
 
   PolicyInput input_;
   RuleIndex index_;

@@ -13,15 +13,11 @@ constexpr std::size_t kHeaderOctets = 12;
 // thousands of them in every record of a message would cost seconds.
 constexpr unsigned kMostPointers = 127;
 
-// Only A to Z: a name's octets are not text of any locale (RFC 4343 section 3).
-constexpr std::uint8_t lower(std::uint8_t octet) {
-  return octet >= 'A' && octet <= 'Z' ? static_cast<std::uint8_t>(octet + ('a' - 'A')) : octet;
-}
-
 // Length octets are at most 63 and so no letters: whole wire forms compare octet by octet.
 bool is_equal_without_case(Bytes one, Bytes other) {
-  return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                    [](std::uint8_t a, std::uint8_t b) { return lower(a) == lower(b); });
+  return std::equal(
+      one.begin(), one.end(), other.begin(), other.end(),
+      [](std::uint8_t a, std::uint8_t b) { return lower_dns_octet(a) == lower_dns_octet(b); });
 }
 
 std::string_view as_text(Bytes label) {
@@ -158,7 +154,7 @@ bool DnsName::ends_with(const DnsName& suffix) const {
 
 DnsName DnsName::lower_case() const {
   DnsName name = *this;
-  std::ranges::transform(name.octets_, name.octets_.begin(), lower);
+  std::ranges::transform(name.octets_, name.octets_.begin(), lower_dns_octet);
   return name;
 }
 

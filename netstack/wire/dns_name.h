@@ -16,6 +16,12 @@ namespace cordon {
 inline constexpr std::size_t kLongestDnsName = 255;  // octets with the root label, RFC 1035 2.3.4
 inline constexpr std::size_t kLongestDnsLabel = 63;
 
+/// Only A to Z: a name's octets are not text of any locale (RFC 4343 section 3). Length octets are
+/// at most 63 and so no letters.
+[[nodiscard]] constexpr std::uint8_t lower_dns_octet(std::uint8_t octet) {
+  return octet >= 'A' && octet <= 'Z' ? static_cast<std::uint8_t>(octet + ('a' - 'A')) : octet;
+}
+
 class DnsName {
  public:
   /// The root.

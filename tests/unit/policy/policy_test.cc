@@ -4,71 +4,15 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/policy/policy_text.h"
+
 namespace cordon {
 namespace {
 
-Rule make_rule(std::string_view text, Action action) {
-  Result<Destination> to = parse_destination(text);
-  EXPECT_TRUE(to) << text;
-  return {.to = to.value_or(Destination{}), .action = action, .text = std::string(text)};
-}
-
-std::vector<std::string_view> words(std::string_view text) {
-  std::vector<std::string_view> out;
-  while (!text.empty()) {
-    const std::size_t blank = text.find(' ');
-    if (blank != 0) out.push_back(text.substr(0, blank));
-    if (blank == std::string_view::npos) break;
-    text.remove_prefix(blank + 1);
-  }
-  return out;
-}
-
-/// "public +10.0.0.0/8 -@lan": the default (public or deny), then allow (+) and deny (-) rules.
-Policy make_policy(std::string_view text) {
-  PolicyInput input;
-  const std::vector<std::string_view> parts = words(text);
-  input.default_action =
-      parts.at(0) == "public" ? DefaultAction::kAllowPublic : DefaultAction::kDeny;
-  for (std::size_t i = 1; i < parts.size(); ++i) {
-    const Action action = parts[i][0] == '+' ? Action::kAllow : Action::kDeny;
-    input.rules.push_back(make_rule(parts[i].substr(1), action));
-  }
-  return Policy(input);
-}
-
-/// "tcp 10.1.2.3 443 lan", "in tcp 10.1.2.3 443 lan", "door tcp 5432". "-" for the class: what the
-/// registries say.
-Request make_request(std::string_view text) {
-  Request request;
-  std::vector<std::string_view> parts = words(text);
-  if (parts[0] == "in") {
-    request.direction = Direction::kInbound;
-    parts.erase(parts.begin());
-  }
-  if (parts[0] == "door") {
-    request.is_host_door = true;
-    parts[0] = parts[1];
-    parts[1] = "127.0.0.1";
-    parts.push_back("self");
-  }
-  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp}) {
-    if (protocol_name(protocol) == parts[0]) request.protocol = protocol;
-  }
-  request.dialled.address = IpAddress::parse(parts.at(1)).value();
-  request.dialled.port = static_cast<std::uint16_t>(std::stoi(std::string(parts.at(2))));
-  request.address_class = parts.at(3) == "-" ? classify(request.dialled.address, RouteFacts{}, {})
-                                             : parse_class(parts[3]).value();
-  return request;
-}
-
-/// "allow default", "deny floor", "deny rule 2".
-std::string describe(const Verdict& verdict) {
-  std::string text = verdict.action == Action::kAllow ? "allow " : "deny ";
-  text += reason_name(verdict.reason);
-  if (verdict.rule) text += " " + std::to_string(*verdict.rule);
-  return text;
-}
+using policy_text::describe;
+using policy_text::make_policy;
+using policy_text::make_request;
+using policy_text::TextRequest;
 
 struct Row {
   const char* policy;
@@ -310,10 +254,10 @@ TEST(PolicyEvaluate, PrefixesAtTheEndOfTheAddressSpace) {
 TEST(PolicyAllow, GivesAWitnessOnlyWhereTheAnswerIsYes) {
   const Policy policy = make_policy("public");
   Verdict verdict;
-  const Request open = make_request("udp 9.9.9.9 53 public");
+  const TextRequest open = make_request("udp 9.9.9.9 53 public");
   const std::optional<AllowedDestination> witness = policy.allow(open, verdict);
   ASSERT_TRUE(witness);
-  EXPECT_EQ(witness->endpoint(), open.dialled);
+  EXPECT_EQ(witness->endpoint(), open.request.dialled);
   EXPECT_EQ(witness->protocol(), Protocol::kUdp);
   EXPECT_EQ(describe(verdict), "allow default");
   EXPECT_FALSE(policy.allow(make_request("udp 10.1.2.3 53 lan"), verdict));
@@ -362,7 +306,7 @@ TEST(PolicyRemedy, IsTheNarrowestOptionThatHelps) {
   };
   for (const RemedyRow& row : rows) {
     const Policy policy = make_policy(row.policy);
-    const Request request = make_request(row.request);
+    const TextRequest request = make_request(row.request);
     EXPECT_EQ(policy.remedy(request, policy.evaluate(request)), row.remedy)
         << row.policy << " | " << row.request;
   }

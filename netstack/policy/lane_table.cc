@@ -1,0 +1,111 @@
+#include "netstack/policy/lane_table.h"
+
+#include <queue>
+#include <span>
+
+#include "netstack/policy/search.h"
+
+namespace cordon {
+namespace {
+
+constexpr std::array kEveryProtocol{Protocol::kTcp, Protocol::kUdp, Protocol::kIcmp};
+
+// The lanes that a rule is in. Inbound flows are denied by whom they come from, never by name, and
+// not by the port that the client happens to have.
+struct Purposes {
+  std::array<Purpose, 2> list{};
+  std::size_t count = 0;
+  void add(Purpose purpose) { list[count++] = purpose; }
+};
+
+Purposes purposes_of(const Rule& rule, const RuleReach& reach) {
+  const bool is_name = rule.to.kind == Destination::Kind::kName;
+  const bool may_be_private =
+      rule.may_be_private && is_name && rule.to.pattern.kind == NamePattern::Kind::kExact;
+  Purposes purposes;
+  switch (rule.action) {
+    case Action::kAllow:
+      purposes.add(Purpose::kAllow);
+      if (may_be_private) purposes.add(Purpose::kAllowPrivate);
+      break;
+    case Action::kAsk:
+      purposes.add(Purpose::kAsk);
+      if (may_be_private) purposes.add(Purpose::kAskPrivate);
+      break;
+    case Action::kDeny:
+      purposes.add(Purpose::kDeny);
+      if (reach.ports.is_all() && !is_name) purposes.add(Purpose::kDenyInbound);
+      break;
+  }
+  return purposes;
+}
+
+}  // namespace
+
+std::uint32_t LaneTable::key_of(const RuleQuery& query) {
+  static_assert(kEveryProtocol.size() == kProtocols);
+  const bool has_port = query.protocol != Protocol::kIcmp && query.purpose != Purpose::kDenyInbound;
+  const std::uint32_t lane = static_cast<std::uint32_t>(query.purpose) * kProtocols +
+                             static_cast<std::uint32_t>(query.protocol);
+  return (lane << 16) | (has_port ? query.port : 0U);
+}
+
+void LaneTable::add_intervals(const Rule& rule, const Match& match, bool is_quic_by_name,
+                              std::vector<Interval>& out) {
+  const RuleReach reach = reach_of(rule);
+  const Purposes purposes = purposes_of(rule, reach);
+  const auto add = [&](Protocol protocol, const PortRange& ports) {
+    for (std::size_t i = 0; i < purposes.count; ++i) {
+      const std::uint32_t lane = static_cast<std::uint32_t>(purposes.list[i]) * kProtocols +
+                                 static_cast<std::uint32_t>(protocol);
+      out.push_back({(lane << 16) | ports.first, (lane << 16) | ports.last, match});
+    }
+  };
+  for (const Protocol protocol : kEveryProtocol) {
+    if (reach.protocol && *reach.protocol != protocol) continue;
+    // What stands in an echo request is an identifier: a rule with a port is not about it.
+    if (protocol == Protocol::kIcmp && !reach.ports.is_all()) continue;
+    for (const PortRange& ports : reach.ports.ranges()) add(protocol, ports);
+  }
+  const bool is_https_of_name = rule.to.kind == Destination::Kind::kName &&
+                                reach.protocol == Protocol::kTcp &&
+                                reach.ports.contains(kHttpsPort);
+  if (is_quic_by_name && is_https_of_name && rule.action != Action::kDeny) {
+    add(Protocol::kUdp, PortRange{.first = kHttpsPort, .last = kHttpsPort});
+  }
+}
+
+LaneTable::Lanes LaneTable::add(std::vector<Interval>& intervals) {
+  Lanes lanes{.first = static_cast<std::uint32_t>(segments_.size())};
+  std::ranges::sort(intervals, {}, &Interval::first);
+  std::vector<std::uint32_t> cuts;
+  for (const Interval& interval : intervals) {
+    has_purpose_[(interval.first >> 16) / kProtocols] = true;
+    cuts.push_back(interval.first);
+    cuts.push_back(interval.last + 1);
+  }
+  std::ranges::sort(cuts);
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  const auto decides_later = [](const Interval& a, const Interval& b) { return a.match > b.match; };
+  std::priority_queue<Interval, std::vector<Interval>, decltype(decides_later)> open(decides_later);
+  std::size_t next = 0;
+  Match previous;
+  for (const std::uint32_t cut : cuts) {
+    while (next < intervals.size() && intervals[next].first <= cut) open.push(intervals[next++]);
+    while (!open.empty() && open.top().last < cut) open.pop();
+    const Match match = open.empty() ? Match() : open.top().match;
+    if (match != previous) segments_.push_back({cut, match});
+    previous = match;
+  }
+  lanes.count = static_cast<std::uint32_t>(segments_.size()) - lanes.first;
+  return lanes;
+}
+
+Match LaneTable::find(const Lanes& lanes, std::uint32_t key) const {
+  const auto segments = std::span(segments_).subspan(lanes.first, lanes.count);
+  const std::size_t count =
+      count_before(segments, [key](const Segment& segment) { return segment.key <= key; });
+  return count == 0 ? Match() : segments[count - 1].match;
+}
+
+}  // namespace cordon

@@ -1,0 +1,158 @@
+#include "netstack/policy/name_index.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace cordon {
+namespace {
+
+// FNV-1a, 64 bits. The table holds the user's names only, so that nobody else can make it collide.
+constexpr std::uint64_t kHashStart = 0xcbf29ce484222325;
+constexpr std::uint64_t kHashFactor = 0x100000001b3;
+constexpr std::uint64_t kSlotFactor = 0x9e3779b97f4a7c15;  // 2^64 / golden ratio
+
+// A name's labels, as offsets of their length octets in the wire form.
+struct Labels {
+  std::array<std::uint8_t, kLongestDnsName / 2> starts{};
+  std::size_t count = 0;
+};
+
+Labels labels_of(Bytes wire) {
+  Labels labels;
+  for (std::size_t at = 0; wire[at] != 0; at += std::size_t{1} + wire[at]) {
+    labels.starts[labels.count++] = static_cast<std::uint8_t>(at);
+  }
+  return labels;
+}
+
+std::uint64_t extend_hash(std::uint64_t hash, Bytes label) {
+  for (const std::uint8_t octet : label) hash = (hash ^ octet) * kHashFactor;
+  return hash;
+}
+
+std::uint64_t hash_of(Bytes wire) {
+  const Labels labels = labels_of(wire);
+  std::uint64_t hash = kHashStart;
+  for (std::size_t i = labels.count; i-- > 0;) {
+    hash =
+        extend_hash(hash, wire.subspan(labels.starts[i], std::size_t{1} + wire[labels.starts[i]]));
+  }
+  return hash;
+}
+
+bool is_less(Bytes one, Bytes other) { return std::ranges::lexicographical_compare(one, other); }
+
+}  // namespace
+
+void NameIndex::build(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table) {
+  std::vector<std::uint32_t> sorted;
+  for (std::uint32_t i = 0; i < rules.size(); ++i) {
+    if (rules[i].to.kind == Destination::Kind::kName) sorted.push_back(i);
+  }
+  const auto wire = [&](std::uint32_t rule) { return rules[rule].to.pattern.name.wire(); };
+  std::ranges::sort(sorted, [&](std::uint32_t a, std::uint32_t b) {
+    if (is_less(wire(a), wire(b))) return true;
+    return a < b && !is_less(wire(b), wire(a));
+  });
+  for (auto first = sorted.begin(); first != sorted.end();) {
+    const auto behind = std::find_if(first, sorted.end(), [&](std::uint32_t rule) {
+      return !std::ranges::equal(wire(rule), wire(*first));
+    });
+    add_entry(rules, {first, behind}, is_quic_by_name, table);
+    first = behind;
+  }
+  fill_slots();
+}
+
+void NameIndex::add_entry(std::span<const Rule> rules, std::span<const std::uint32_t> of_one_name,
+                          bool is_quic_by_name, LaneTable& table) {
+  const auto make_side = [&](NamePattern::Kind other_side) {
+    Side side{.first_type = static_cast<std::uint32_t>(types_.size())};
+    std::vector<LaneTable::Interval> intervals;
+    for (const std::uint32_t index : of_one_name) {
+      const Rule& rule = rules[index];
+      if (rule.to.pattern.kind == other_side) continue;
+      LaneTable::add_intervals(rule, Match(rule, index), is_quic_by_name, intervals);
+      if (rule.action == Action::kDeny) continue;
+      types_.insert(types_.end(), rule.dns_types.begin(), rule.dns_types.end());
+    }
+    side.lanes = table.add(intervals);
+    side.type_count = static_cast<std::uint32_t>(types_.size()) - side.first_type;
+    return side;
+  };
+  const Bytes wire = rules[of_one_name[0]].to.pattern.name.wire();
+  most_labels_ = std::max(most_labels_, labels_of(wire).count);
+  entries_.push_back({.octets = static_cast<std::uint32_t>(octets_.size()),
+                      .size = static_cast<std::uint32_t>(wire.size()),
+                      .own = make_side(NamePattern::Kind::kSubdomains),
+                      .below = make_side(NamePattern::Kind::kExact)});
+  octets_.insert(octets_.end(), wire.begin(), wire.end());
+}
+
+Bytes NameIndex::wire_of(const Entry& entry) const {
+  return Bytes(octets_).subspan(entry.octets, entry.size);
+}
+
+std::size_t NameIndex::slot_of(std::uint64_t hash) const {
+  return ((hash * kSlotFactor) >> 32) & (slots_.size() - 1);
+}
+
+void NameIndex::fill_slots() {
+  // At most half full, so that a suffix without a rule meets a free slot at once.
+  slots_.assign(std::bit_ceil(2 * entries_.size() + 1), Slot());
+  for (std::uint32_t i = 0; i < entries_.size(); ++i) {
+    const std::uint64_t hash = hash_of(wire_of(entries_[i]));
+    std::size_t slot = slot_of(hash);
+    while (slots_[slot].entry != 0) slot = (slot + 1) & (slots_.size() - 1);
+    slots_[slot] = {.tag = static_cast<std::uint32_t>(hash), .entry = i + 1};
+  }
+}
+
+const NameIndex::Entry* NameIndex::find_entry(std::uint64_t hash, Bytes suffix) const {
+  for (std::size_t slot = slot_of(hash); slots_[slot].entry != 0;
+       slot = (slot + 1) & (slots_.size() - 1)) {
+    if (slots_[slot].tag != static_cast<std::uint32_t>(hash)) continue;
+    const Entry& entry = entries_[slots_[slot].entry - 1];
+    if (std::ranges::equal(wire_of(entry), suffix)) return &entry;
+  }
+  return nullptr;
+}
+
+NameIndex::Places NameIndex::places_of(const DnsName& name) const {
+  Places places;
+  if (entries_.empty()) return places;
+  std::array<std::uint8_t, kLongestDnsName> lowered;  // NOLINT(*-member-init): filled below
+  const Bytes given = name.wire();
+  std::ranges::transform(given, lowered.begin(), lower_dns_octet);
+  const Bytes wire = Bytes(lowered).first(given.size());
+  const Labels labels = labels_of(wire);
+  std::uint64_t hash = kHashStart;
+  const std::size_t tried = std::min(labels.count, most_labels_);
+  for (std::size_t i = 0; i <= tried; ++i) {
+    const std::size_t start = i == 0 ? wire.size() - 1 : labels.starts[labels.count - i];
+    if (i > 0) hash = extend_hash(hash, wire.subspan(start, std::size_t{1} + wire[start]));
+    const Entry* const entry = find_entry(hash, wire.subspan(start));
+    if (entry == nullptr) continue;
+    places.sides_[places.count_++] = i == labels.count ? &entry->own : &entry->below;
+  }
+  return places;
+}
+
+Match NameIndex::find(const Places& places, std::uint32_t key, const LaneTable& table) const {
+  Match match;
+  for (std::size_t i = 0; i < places.count_; ++i) {
+    match = std::min(match, table.find(places.sides_[i]->lanes, key));
+  }
+  return match;
+}
+
+bool NameIndex::is_dns_type_listed(const Places& places, std::uint16_t type) const {
+  for (std::size_t i = 0; i < places.count_; ++i) {
+    const Side& side = *places.sides_[i];
+    const auto first = types_.begin() + side.first_type;
+    if (std::find(first, first + side.type_count, type) != first + side.type_count) return true;
+  }
+  return false;
+}
+
+}  // namespace cordon

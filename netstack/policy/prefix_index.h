@@ -1,0 +1,79 @@
+// Address rules, arranged so that an address meets only those that hold it.
+//
+// Each family is one sorted list of boundaries: from a boundary to the next, the same set of
+// prefixes holds every address, named by its innermost node; a node knows the node around it. One
+// binary search and a walk outwards (as many steps as rules nest, mostly one or two) visits every
+// prefix that holds an address. Nothing allocates after build().
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "netstack/address/ip_address.h"
+#include "netstack/policy/lane_table.h"
+
+namespace cordon {
+
+class PrefixIndex {
+ public:
+  /// The innermost prefix around an address.
+  struct Place {
+    std::uint32_t node = kNone;
+  };
+
+  /// Once. The rules of other kinds are passed over.
+  void build(std::span<const Rule> rules, LaneTable& table);
+
+  [[nodiscard]] Place place_of(const IpAddress& address) const;
+  /// Of the rules with a prefix that holds the place's address, the one that decides.
+  [[nodiscard]] Match find(const Place& place, std::uint32_t key, const LaneTable& table) const;
+  /// The same of rules for the one address alone.
+  [[nodiscard]] Match find_one_address(const Place& place, std::uint32_t key,
+                                       const LaneTable& table) const;
+  /// Whichever the prefix is.
+  [[nodiscard]] Match find_any(std::uint32_t key, const LaneTable& table) const {
+    return table.find(all_, key);
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+
+  // An address as a number; IPv4 fills the upper 32 bits.
+  struct Key {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+    friend constexpr bool operator==(const Key&, const Key&) = default;
+    friend constexpr auto operator<=>(const Key&, const Key&) = default;
+  };
+  struct Node {
+    std::uint32_t around = kNone;  // the node of the next shorter prefix
+    LaneTable::Lanes lanes;
+    bool is_one_address = false;
+  };
+  // In ascending order; from an address on, `nodes` has the innermost node. Apart, because a search
+  // mostly needs the upper halves alone, and so they stay in a near cache.
+  struct Boundaries {
+    std::vector<std::uint64_t> highs;
+    std::vector<std::uint64_t> lows;
+    std::vector<std::uint32_t> nodes;
+  };
+  struct PrefixRule {
+    Key key;
+    std::uint8_t length = 0;
+    std::uint32_t rule = 0;
+  };
+
+  static Key key_of(const IpAddress& address);
+  static std::optional<Key> key_behind(const Key& key, unsigned length);
+  void build_family(std::span<const Rule> rules, Family family, LaneTable& table);
+  void put_boundary(Family family, const Key& key, std::uint32_t node);
+
+  std::array<Boundaries, 2> boundaries_;
+  std::vector<Node> nodes_;
+  LaneTable::Lanes all_;
+};
+
+}  // namespace cordon
