@@ -18,7 +18,10 @@ namespace {
 
 // What a server or the watch hears last may come after the prober's last word.
 constexpr double kSettleSeconds = 0.3;
+// What a sandbox prints is its own affair up to here; the prober's lines are a few hundred.
 constexpr std::size_t kMostErrorText = 16384;
+constexpr std::size_t kMostUnfinishedText = 65536;
+constexpr std::size_t kMostReports = 16384;
 
 double now_seconds() {
   timespec time{};
@@ -71,6 +74,7 @@ class Listener {
       on_line(std::string_view(text_).substr(0, end));
       text_.erase(0, end + 1);
     }
+    if (text_.size() > kMostUnfinishedText) text_.clear();
   }
 
   void read_errors() {
@@ -87,7 +91,7 @@ class Listener {
     auto line = read_line(surroundings_.plan().nonce, text);
     if (!line) return;
     if (auto* const report = std::get_if<ProbeReport>(&*line)) {
-      reports_.push_back(std::move(*report));
+      if (reports_.size() < kMostReports) reports_.push_back(std::move(*report));
     } else {
       on_notice(std::get<ProberNotice>(*line));
     }
