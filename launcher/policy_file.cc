@@ -450,6 +450,7 @@ class FileReader {
       const auto to = read_destination(reader, text);
       if (!to) continue;
       check_fit(reader, text, *to, rule);
+      rule.entry = reader.place().line;
       add_rule(text, *to, rule);
     }
   }

@@ -153,11 +153,11 @@ class PolicyMerger {
     take(merged_.tls.sni, options.names.sni);
     take(merged_.tls.ech, options.names.ech);
     take(merged_.tls.quic, options.names.quic);
-    take(merged_.limits.up_bytes, options.limits.up_bytes);
-    take(merged_.limits.down_bytes, options.limits.down_bytes);
-    take(merged_.limits.bytes_per_second, options.limits.bytes_per_second);
-    take(merged_.limits.flows, options.limits.flows);
-    take(merged_.limits.seconds, options.limits.until_seconds);
+    take(merged_.limits.up_bytes, options.policy.limits.up_bytes);
+    take(merged_.limits.down_bytes, options.policy.limits.down_bytes);
+    take(merged_.limits.bytes_per_second, options.policy.limits.bytes_per_second);
+    take(merged_.limits.flows, options.policy.limits.flows);
+    take(merged_.limits.seconds, options.policy.limits.until_seconds);
     if (options.log_path.empty()) take(merged_.log.file, options.log_path);
     take(merged_.log.format, options.log_format);
     take(merged_.log.flows, options.logs_flows);

@@ -115,7 +115,7 @@ std::vector<Written> settings_of(const RunOptions& options) {
     text("tls", "ech", names.ech == NameSettings::Ech::kDeny ? "deny" : "ignore");
   }
   if (names.quic != plain.quic) text("tls", "quic", "by-name");
-  const RuleLimits& limits = options.limits;
+  const RuleLimits& limits = options.policy.limits;
   if (limits.up_bytes != 0) text("limits", "up", format_octets(limits.up_bytes));
   if (limits.down_bytes != 0) text("limits", "down", format_octets(limits.down_bytes));
   if (limits.bytes_per_second != 0) {

@@ -42,7 +42,6 @@ struct RunOptions {
   bool trusts_folder = false;             // --trust: ./cordon.toml counts
   std::optional<PolicyMode> mode;         // --mode, --ask, --report
   NameSettings names;                     // --dns-mode, and of the files [dns] and [tls]
-  RuleLimits limits;                      // of the files: [limits], for all flows together
   bool is_offline = false;
   std::vector<PublishSpec> publish;
   std::uint16_t mtu = 1500;

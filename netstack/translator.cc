@@ -25,6 +25,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
       pool_(config_.names.pool_v4, config_.names.pool_v6,
             SipKey{seams.entropy.next(), seams.entropy.next()}),
       pins_(SipKey{seams.entropy.next(), seams.entropy.next()}),
+      budgets_(config_.start, config_.policy),
       admission_(config_, seams.routes, pool_, pins_),
       refusals_(seams.events, link_, drops_),
       load_(SipKey{seams.entropy.next(), seams.entropy.next()}),
@@ -32,6 +33,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
                .admission = admission_,
                .pool = pool_,
                .pins = pins_,
+               .budgets = budgets_,
                .refusals = refusals_,
                .load = load_,
                .link = link_,
@@ -185,7 +187,8 @@ Instant Translator::next_deadline() const {
   if (sweep_.is_running()) return Instant{};
   return std::min({tcp_.next_deadline(), udp_.next_deadline(), echo_.next_deadline(),
                    upstream_.next_deadline(), lookups_.next_deadline(), published_.next_deadline(),
-                   refusals_.next_deadline(), reassembler_.next_deadline(), lost_address_sweep_});
+                   refusals_.next_deadline(), reassembler_.next_deadline(),
+                   budgets_.next_deadline(), lost_address_sweep_});
 }
 
 void Translator::on_deadline(Instant now) {
@@ -212,6 +215,7 @@ void Translator::on_deadline(Instant now) {
     lost_address_sweep_ = kNever;
     start_sweep(true);
   }
+  if (budgets_.on_deadline(now)) start_sweep(false);
   if (sweep_.is_running()) continue_sweep(now);
 }
 

@@ -57,7 +57,10 @@ class Translator {
   void on_deadline(Instant now);
 
   /// The supervisor has looked the process of a denial up and told it.
-  void on_denial_told(std::uint32_t id) { refusals_.on_told(id); }
+  void on_denial_told(std::uint32_t id) {
+    refusals_.on_told(id);
+    tcp_.on_denial_told(id);
+  }
   /// The host's resolv.conf changed.
   void set_upstreams(std::vector<Endpoint> upstreams);
   /// The host's addresses, routes or links changed; `is_address_lost`: one was removed.
@@ -93,6 +96,7 @@ class Translator {
   GuestLink link_;
   NamePool pool_;
   NamePins pins_;
+  Budgets budgets_;
   Admission admission_;
   Refusals refusals_;
   DestinationLoad load_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "netstack/flow/admission.h"
+#include "netstack/flow/budgets.h"
 #include "netstack/flow/destination_load.h"
 #include "netstack/flow/refusals.h"
 #include "netstack/link/guest_link.h"
@@ -20,6 +21,7 @@ struct FlowContext {
   Admission& admission;
   NamePool& pool;
   NamePins& pins;
+  Budgets& budgets;
   Refusals& refusals;
   DestinationLoad& load;
   GuestLink& link;

@@ -39,6 +39,16 @@ void Refusals::report_query(const Judgement& judgement, std::uint16_t type, bool
                               .is_only_reported = is_only_reported});  // as above
 }
 
+Refusals::Told Refusals::tell(const Judgement& judgement) {
+  const bool is_only_reported = judgement.allowed.has_value();
+  if (!is_only_reported) drops_.add(Drop::kDenied);
+  const Denial denial{.id = ++last_id_,
+                      .request = judgement.request,
+                      .verdict = judgement.verdict,
+                      .is_only_reported = is_only_reported};
+  return Told{.id = denial.id, .is_waited_for = events_.denied(denial)};
+}
+
 void Refusals::on_told(std::uint32_t id) {
   for (Held& held : held_) {
     if (id != 0 && held.id == id) release(held);

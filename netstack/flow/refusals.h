@@ -33,6 +33,14 @@ class Refusals {
   void report(const Judgement& judgement);
   /// Reports a DNS question that was refused; `request` has its name.
   void report_query(const Judgement& judgement, std::uint16_t type, bool is_only_reported);
+  /// Reports a denial that the caller answers itself, or not at all where the judgement has a
+  /// witness (report mode). The answer waits for on_told() where `is_waited_for`, or for
+  /// kRefusalHold at the longest.
+  struct Told {
+    std::uint32_t id = 0;
+    bool is_waited_for = false;
+  };
+  [[nodiscard]] Told tell(const Judgement& judgement);
   /// The supervisor has told denial `id`.
   void on_told(std::uint32_t id);
 

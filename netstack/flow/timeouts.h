@@ -23,6 +23,9 @@ inline constexpr Duration kTcpDial = std::chrono::seconds(130);
 inline constexpr Duration kTcpTransitory = std::chrono::seconds(240);
 /// An inbound connection whose guest does not answer (RFC 5382 REQ-4).
 inline constexpr Duration kInboundSyn = std::chrono::seconds(6);
+/// What a guest gets to read the refusal of its first flight and to say its own end, and a server
+/// to finish the answers that it owes.
+inline constexpr Duration kTcpRefused = std::chrono::seconds(5);
 /// UDP (RFC 4787 REQ-5: five minutes recommended, well-known ports may be shorter).
 inline constexpr Duration kUdpIdle = std::chrono::seconds(300);
 inline constexpr Duration kUdpWellKnownIdle = std::chrono::seconds(120);

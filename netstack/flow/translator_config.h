@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "netstack/address/ip_address.h"
+#include "netstack/base/time.h"
 #include "netstack/policy/policy.h"
 #include "netstack/wire/ethernet.h"
 
@@ -57,6 +58,7 @@ struct TranslatorConfig {
   IpAddress gateway_link_local;  // fe80::1
   std::uint16_t mtu = 1500;
   Policy policy;
+  Instant start{};  // of the sandbox: limits in time count from here
   NameSettings names;
   std::vector<Endpoint> upstreams;  // DNS servers that the host uses, in order
   bool reports_flows = false;       // flows as well as denials go to the supervisor

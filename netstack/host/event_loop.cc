@@ -24,7 +24,8 @@ SocketOwner unpack(std::uint64_t data) {
 Readiness readiness_of(std::uint32_t events) {
   return Readiness{.is_readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0,
                    .is_writable = (events & EPOLLOUT) != 0,
-                   .has_error = (events & EPOLLERR) != 0};
+                   .has_error = (events & EPOLLERR) != 0,
+                   .has_ended = (events & EPOLLRDHUP) != 0};
 }
 
 int timeout_milliseconds(Instant now, Instant deadline) {

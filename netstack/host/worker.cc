@@ -234,6 +234,7 @@ Result<std::unique_ptr<Worker>> Worker::open(TranslatorConfig config, WorkerDesc
   CORDON_TRY(EventLoop loop, EventLoop::open());
   CORDON_TRY(FibQuery routes, FibQuery::open());
   CORDON_TRY(HostMonitor monitor, HostMonitor::open());
+  config.start = monotonic_now();
   auto worker = std::make_unique<KernelWorker>(
       KernelWorker::Parts{
           .loop = std::move(loop), .routes = std::move(routes), .monitor = std::move(monitor)},

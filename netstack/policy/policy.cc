@@ -145,20 +145,21 @@ bool Policy::is_only_reported(const Request& request) const {
 std::optional<AllowedDestination> Policy::allow(const Request& request, Verdict& verdict) const {
   verdict = evaluate(request);
   if (verdict.action != Action::kAllow && !is_only_reported(request)) return std::nullopt;
-  return AllowedDestination(request);
+  return AllowedDestination(request, verdict.rule);
 }
 
 std::optional<AllowedDestination> Policy::allow_answered(const Request& request,
                                                          Verdict& verdict) const {
   verdict = evaluate(request);
   if (verdict.action == Action::kDeny && !is_only_reported(request)) return std::nullopt;
-  return AllowedDestination(request);
+  return AllowedDestination(request, verdict.rule);
 }
 
 AllowedDestination Policy::upstream(const Endpoint& endpoint, Protocol protocol) {
   return AllowedDestination(Request{.protocol = protocol,
                                     .dialled = endpoint,
-                                    .address_class = registry_class(endpoint.address)});
+                                    .address_class = registry_class(endpoint.address)},
+                            std::nullopt);
 }
 
 // Only public, lan and vpn addresses are worth a lookup. Where there is one anyway, other classes

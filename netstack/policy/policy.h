@@ -89,11 +89,15 @@ class AllowedDestination {
   [[nodiscard]] Protocol protocol() const { return request_.protocol; }
   /// What was allowed, for reports.
   [[nodiscard]] const Request& request() const { return request_; }
+  /// The rule that allowed it, an index into the rules of the policy that did; none: the default.
+  [[nodiscard]] std::optional<std::uint32_t> rule() const { return rule_; }
 
  private:
   friend class Policy;
-  explicit AllowedDestination(const Request& request) : request_(request) {}
+  AllowedDestination(const Request& request, std::optional<std::uint32_t> rule)
+      : request_(request), rule_(rule) {}
   Request request_;
+  std::optional<std::uint32_t> rule_;
 };
 
 class Policy {

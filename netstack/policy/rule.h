@@ -48,6 +48,9 @@ struct Rule {
   std::string text;    // as the user wrote it
   std::string origin;  // where it stands: "--allow", "policy.toml:12"
   std::string label;   // the name that the user gave it, or empty
+  /// Rules of one entry of one file, for its several destinations, share their limits; 0: a rule by
+  /// itself.
+  std::uint32_t entry = 0;
 
   RuleLimits limits;
   bool may_be_private = false;           // an exact name: may resolve to lan or vpn addresses too
@@ -72,6 +75,7 @@ struct PolicyInput {
   PolicyMode mode = PolicyMode::kEnforce;
   std::vector<Rule> rules;
   std::vector<ClassOverride> overrides;
+  RuleLimits limits;  // for all flows together
   /// A rule that allows a name's tcp/443 allows its udp/443 (QUIC) too.
   bool is_quic_by_name = false;
 };

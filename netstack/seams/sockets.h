@@ -41,6 +41,7 @@ struct Readiness {
   bool is_readable = false;
   bool is_writable = false;
   bool has_error = false;  // EPOLLERR or EPOLLHUP
+  bool has_ended = false;  // EPOLLRDHUP: the peer's FIN is there, and nothing comes behind it
 };
 
 }  // namespace cordon

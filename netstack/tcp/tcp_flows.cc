@@ -34,6 +34,8 @@ TcpFlows::TcpFlows(const FlowContext& context, NameLookups& lookups, std::size_t
   lookups.serve(Waits::kTcp, *this);
   ready_.reserve(capacity);
   pumping_.reserve(capacity);
+  paced_.reserve(capacity);
+  seen_.resize(kLongestFirstFlight);
 }
 
 void TcpFlows::on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment) {
@@ -146,6 +148,7 @@ void TcpFlows::named_dial_ended(Instant now, const FinishedDial& dial) {
   if (dial.judgement && !dial.judgement->allowed) return revoke(now, dial.flow, *dial.judgement);
   if (!dial.socket.is_open()) return dial_failed(now, dial.flow, dial.error);
   flow->destination = dial.judgement->allowed;
+  if (!join_budget(now, dial.flow)) return;
   if (dial.judgement->verdict.action != Action::kAllow) context_.refusals.report(*dial.judgement);
   const IoStatus owned = context_.host.own(dial.socket, owner_of(OwnerKind::kTcpHost, dial.flow));
   if (!owned) return dial_failed(now, dial.flow, owned.error().value);
@@ -192,8 +195,9 @@ bool TcpFlows::make_room(Instant now) {
     Duration min_idle;
   };
   for (const Candidate& candidate :
-       {Candidate{kListDialling, kHalfOpenMinAge}, Candidate{kListGuestDialling, kHalfOpenMinAge},
-        Candidate{kListHalfClosed, kTcpTransitory}, Candidate{kListStream, kEstablishedMinIdle}}) {
+       {Candidate{kListRefused, kHalfOpenMinAge}, Candidate{kListDialling, kHalfOpenMinAge},
+        Candidate{kListGuestDialling, kHalfOpenMinAge}, Candidate{kListHalfClosed, kTcpTransitory},
+        Candidate{kListStream, kEstablishedMinIdle}}) {
     const std::optional<FlowId> oldest = table_.oldest(candidate.list);
     if (!oldest || now - table_.used_at(*oldest) < candidate.min_idle) continue;
     end(*oldest, FlowEnd::kTimedOut);
@@ -205,6 +209,7 @@ bool TcpFlows::make_room(Instant now) {
 void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destination) {
   Flow& flow = *table_.get(id);
   flow.destination = destination;
+  if (!flow.is_dns && !join_budget(now, id)) return;
   const IoResult<SocketHandle> socket =
       context_.host.dial(destination, owner_of(OwnerKind::kTcpHost, id));
   if (!socket) return dial_failed(now, id, socket.error().value);
@@ -343,7 +348,7 @@ void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uin
   flow.direction = Direction::kInbound;
   flow.destination = judgement.allowed;
   flow.host = accepted.socket;
-  dial_guest(now, *id);
+  if (join_budget(now, *id)) dial_guest(now, *id);
 }
 
 void TcpFlows::dial_guest(Instant now, FlowId id) {
@@ -412,9 +417,10 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
     return settle_named(now);
   }
   const FlowId id{.index = owner.index, .generation = owner.generation};
-  const Flow* const flow = table_.get(id);
+  Flow* const flow = table_.get(id);
   if (flow == nullptr) return;
   const bool is_host = owner.kind == OwnerKind::kTcpHost;
+  if (readiness.has_ended) (is_host ? flow->down : flow->up).has_ended = true;
   switch (flow->state) {
     case State::kDialling: {
       if (flow->is_named) return;  // Nothing of it is open: attempts have owners of their own.
@@ -434,6 +440,8 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
     }
     case State::kStream:
       return on_stream(now, id, is_host, readiness);
+    case State::kRefused:
+      return on_refused(now, id, is_host, readiness);
   }
 }
 
@@ -444,6 +452,8 @@ Instant TcpFlows::next_deadline() const {
   first = std::min(first, table_.deadline(kListDnsDialling, kDnsFailover));
   first = std::min(first, table_.deadline(kListAwaitingSocket, kSocketRetry));
   first = std::min(first, table_.deadline(kListGuestDialling, kInboundSyn));
+  for (const Answer& answer : answers_) first = std::min(first, answer.until);
+  first = std::min({first, paced_until_, table_.deadline(kListRefused, kTcpRefused)});
   first = std::min(first, table_.deadline(kListStream, kTcpEstablishedIdle));
   return std::min(first, table_.deadline(kListHalfClosed, kTcpEstablishedIdle));
 }
@@ -452,6 +462,7 @@ void TcpFlows::on_deadline(Instant now) {
   pump_queued(now);
   named_.on_deadline(now);
   settle_named(now);
+  send_due_answers(now);
   // Each list at most kSweep flows a turn: after a long suspend everything is due at once.
   constexpr int kSweep = 256;
   const auto each_due = [&](List list, Duration timeout, auto&& act) {
@@ -466,6 +477,7 @@ void TcpFlows::on_deadline(Instant now) {
     table_.get(id)->state == State::kGuestDialling ? dial_guest(now, id) : adopt(now, id);
   });
   each_due(kListGuestDialling, kInboundSyn, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
+  each_due(kListRefused, kTcpRefused, [&](FlowId id) { end(id, FlowEnd::kRevoked); });
   each_due(kListStream, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListHalfClosed, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
 }

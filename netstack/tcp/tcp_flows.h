@@ -15,6 +15,11 @@
 //   octets move between the two sockets until both halves are closed. FIN maps to FIN, RST to RST,
 //   and neither end ever sees a clean end that the other did not mean: both sockets linger at 0
 //   until the orderly close.
+//   A flow by name, and one whose rule needs TLS, has its guest's octets looked at before they go
+//   on (names/first_flight.h): they are peeked at, and exactly what was judged moves. What is
+//   refused is answered in the guest's own protocol, and the host's side is reset. Once nothing is
+//   left to judge the stream is like every other. Budgets (flow/budgets.h) bound what moves in one
+//   go.
 //
 // No segment but a SYN comes by the tap: the steering in the guest's namespace keeps the others
 // inside. A flow therefore lives from its SYN until both sockets are closed, and there is no
@@ -31,12 +36,14 @@
 // data, path MTU are the two kernel sockets' own.
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
 #include "netstack/flow/context.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
+#include "netstack/names/first_flight.h"
 #include "netstack/tcp/handshake.h"
 #include "netstack/tcp/named_dials.h"
 
@@ -63,13 +70,16 @@ class TcpFlows final : private LookupWaiters {
   std::optional<std::uint32_t> rejudge(Instant now, std::uint32_t cursor, std::size_t budget,
                                        bool is_address_lost);
 
+  /// The supervisor has told denial `id`: the answer that waited for it goes.
+  void on_denial_told(std::uint32_t id);
+
   /// The upstreams of DNS over TCP; the list is the caller's and outlives this call only as a view.
   void set_upstreams(std::span<const Endpoint> upstreams) { upstreams_ = upstreams; }
 
   [[nodiscard]] std::size_t size() const { return table_.size(); }
 
  private:
-  enum class State : std::uint8_t { kDialling, kConnected, kGuestDialling, kStream };
+  enum class State : std::uint8_t { kDialling, kConnected, kGuestDialling, kStream, kRefused };
   enum List : std::uint8_t {
     kListDialling,
     kListDnsDialling,
@@ -77,13 +87,18 @@ class TcpFlows final : private LookupWaiters {
     kListGuestDialling,
     kListStream,
     kListHalfClosed,
+    kListRefused,
     kLists,
   };
+  // What one flow may move before the others have their turn.
+  static constexpr std::size_t kPumpBudget = std::size_t{4} * 1024 * 1024;
   struct Half {
     PipeHold hold;
     std::uint64_t octets = 0;
-    bool is_blocked = false;  // the sink was full; its next event goes on
-    bool is_done = false;     // FIN reached and passed on
+    std::uint64_t judged = 0;  // may go on unseen, where the first flight is still looked at
+    bool has_ended = false;    // the source's FIN is there, perhaps behind octets
+    bool is_blocked = false;   // the sink was full; its next event goes on
+    bool is_done = false;      // FIN reached and passed on
   };
   struct Flow {
     State state = State::kDialling;
@@ -92,6 +107,10 @@ class TcpFlows final : private LookupWaiters {
     bool is_named = false;         // dialling by name: the rest is in named_
     bool is_queued = false;        // in ready_
     bool is_for_loopback = false;  // inbound: the guest listens on its loopback only
+    bool is_counted = false;       // in the budget of `account`
+    bool is_paced = false;         // in paced_
+    bool is_limit_reported = false;
+    std::uint8_t answer = 0;  // kRefused: which of answers_, plus one
     std::uint8_t upstream = 0;
     std::uint8_t socket_tries = 0;  // for a socket in the guest's namespace
     SocketHandle host;
@@ -100,7 +119,17 @@ class TcpFlows final : private LookupWaiters {
     Half up;                                        // guest to remote
     Half down;                                      // remote to guest
     std::optional<AllowedDestination> destination;  // inbound: the client
+    FirstFlight flight;
+    BudgetAccount account;
     std::uint32_t id = 0;
+  };
+  // What a guest is told whose first flight was refused, until it has been sent.
+  struct Answer {
+    FlowId flow;
+    std::uint32_t denial = 0;
+    Instant until = kNever;  // and not before on_denial_told(); kNever: the server answers first
+    std::uint16_t size = 0;  // 0: free
+    std::array<std::uint8_t, 1024> octets{};
   };
   static_assert(sizeof(Flow) + sizeof(FlowKey) <= 512);
   using Table = FlowTable<FlowKey, Flow, kLists>;
@@ -135,9 +164,34 @@ class TcpFlows final : private LookupWaiters {
   void answer_errno(Instant now, const FlowKey& key, Seq irs, int error);
   void on_stream(Instant now, FlowId id, bool is_host, const Readiness& readiness);
   void pump(Instant now, FlowId id, bool is_up);
-  void after_transfer(Instant now, FlowId id, bool is_up, const Transfer& transfer);
+  bool pump_piece(Instant now, FlowId id, bool is_up, std::size_t most);
+  bool after_transfer(Instant now, FlowId id, bool is_up, const Transfer& transfer);
+  void half_ended(Instant now, FlowId id, bool is_up);
   void queue(FlowId id);
   void pump_queued(Instant now);
+  void wake_paced();
+  /// How many octets a half may take from its source; nullopt: none before something else happens.
+  std::optional<std::size_t> may_move(Instant now, FlowId id, bool is_up);
+  std::optional<std::size_t> judged_octets(Instant now, FlowId id, bool is_up);
+  std::optional<std::size_t> budget_octets(Instant now, FlowId id, bool is_up, std::size_t most);
+  std::optional<std::size_t> at_limit(Instant now, FlowId id, bool is_up);
+  void pace(FlowId id, Instant again);
+  [[nodiscard]] Judgement limit_reached(const Flow& flow) const;
+  bool join_budget(Instant now, FlowId id);
+  void leave_budget(FlowId id);
+  /// The rule that allows the flow may be another one by now.
+  void renew(FlowId id, const AllowedDestination& destination);
+  [[nodiscard]] bool is_time_over(const Flow& flow) const;
+  [[nodiscard]] FirstFlight first_flight_of(const Flow& flow) const;
+  std::optional<std::size_t> look(Instant now, FlowId id, bool is_up);
+  std::optional<std::size_t> refuse_flight(Instant now, FlowId id, FlightFault fault,
+                                           const DnsName* named, bool owes_answer);
+  [[nodiscard]] Answer* free_answer();
+  void write_answer(Answer& answer, const Flow& flow, FlightFault fault, const Judgement& denied);
+  void on_refused(Instant now, FlowId id, bool is_host, const Readiness& readiness);
+  void send_answer(Instant now, FlowId id);
+  void send_due_answers(Instant now);
+  void discard(FlowId id);
   void close_orderly(FlowId id);
   [[nodiscard]] Judgement rejudge_one(Instant now, FlowId id) const;
   /// The policy no longer lets the flow be: its end, told to the guest where it still waits.
@@ -154,6 +208,10 @@ class TcpFlows final : private LookupWaiters {
   std::span<const Endpoint> upstreams_;
   std::vector<FlowId> ready_;
   std::vector<FlowId> pumping_;
+  std::vector<FlowId> paced_;  // wait for a rate
+  Instant paced_until_ = kNever;
+  std::vector<std::uint8_t> seen_;  // what was peeked at
+  std::array<Answer, 16> answers_{};
   std::uint32_t last_id_ = 0;
   TokenBucket steering_{1, 1};  // how often it is put back
 };

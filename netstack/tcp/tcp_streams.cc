@@ -13,15 +13,17 @@ namespace {
 
 // Below this a stream is copied, not spliced: a short exchange costs fewer system calls that way.
 constexpr std::uint64_t kSmallStream = std::uint64_t{16} * 1024;
-// What one flow may move before the others have their turn.
-constexpr std::size_t kPumpBudget = std::size_t{4} * 1024 * 1024;
+// Pieces of a judged or counted stream, each looked at, that may move in one turn.
+constexpr int kPiecesPerTurn = 32;
 // The order of idle flows need not be finer than this.
 constexpr Duration kTouchInterval = std::chrono::seconds(1);
 
 }  // namespace
 
 void TcpFlows::begin_stream(Instant now, FlowId id) {
-  table_.get(id)->state = State::kStream;
+  Flow& flow = *table_.get(id);
+  flow.state = State::kStream;
+  flow.flight = first_flight_of(flow);
   table_.touch(id, kListStream, now);
   report(id, std::nullopt);
   // The host's socket may have spoken already; its event came while the flow was not a stream yet.
@@ -51,39 +53,75 @@ void TcpFlows::on_stream(Instant now, FlowId id, bool is_host, const Readiness& 
 }
 
 void TcpFlows::pump(Instant now, FlowId id, bool is_up) {
+  for (int i = 0; i < kPiecesPerTurn; ++i) {
+    const std::optional<std::size_t> most = may_move(now, id, is_up);
+    if (!most || !pump_piece(now, id, is_up, *most)) return;
+  }
+  queue(id);
+}
+
+std::optional<std::size_t> TcpFlows::may_move(Instant now, FlowId id, bool is_up) {
+  const Flow& flow = *table_.get(id);
+  if ((is_up ? flow.up : flow.down).is_done) return std::nullopt;
+  const bool is_judged = is_up ? !flow.flight.is_opaque() : flow.flight.watches_answer();
+  if (!is_judged && !context_.budgets.is_limited()) return kPumpBudget;
+  // What was taken before goes on first: it was judged, and counted, when it was taken.
+  if ((is_up ? flow.up : flow.down).hold.octets > 0) return 0;
+  const std::optional<std::size_t> most = is_judged ? judged_octets(now, id, is_up) : kPumpBudget;
+  if (!most || !flow.is_counted || !context_.budgets.is_limited()) return most;
+  return budget_octets(now, id, is_up, *most);
+}
+
+// True where all of `most` has moved and what is behind it is to be judged.
+bool TcpFlows::pump_piece(Instant now, FlowId id, bool is_up, std::size_t most) {
   Flow& flow = *table_.get(id);
   Half& half = is_up ? flow.up : flow.down;
-  if (half.is_done) return;
   const SocketHandle from = is_up ? flow.guest : flow.host;
   const SocketHandle to = is_up ? flow.host : flow.guest;
   const Transfer transfer = context_.streams.move(
-      from, to, half.hold, flow.up.octets + flow.down.octets < kSmallStream, kPumpBudget);
+      from, to, half.hold, flow.up.octets + flow.down.octets < kSmallStream, most);
   half.octets += transfer.octets;
+  half.judged -= std::min(half.judged, transfer.taken);
   half.is_blocked = transfer.stop == Transfer::Stop::kSinkFull;
-  after_transfer(now, id, is_up, transfer);
+  if (flow.is_counted) {
+    context_.budgets.spend(flow.account, is_up ? Way::kUp : Way::kDown, transfer.taken);
+  }
+  return after_transfer(now, id, is_up, transfer) && most < kPumpBudget;
 }
 
-void TcpFlows::after_transfer(Instant now, FlowId id, bool is_up, const Transfer& transfer) {
+// True where the half may go on at once.
+bool TcpFlows::after_transfer(Instant now, FlowId id, bool is_up, const Transfer& transfer) {
   Flow& flow = *table_.get(id);
   switch (transfer.stop) {
     case Transfer::Stop::kSourceEmpty:
     case Transfer::Stop::kSinkFull:
       break;
     case Transfer::Stop::kBudget:
-      queue(id);
+      if (transfer.taken >= kPumpBudget) queue(id);
       break;
     case Transfer::Stop::kEnd:
-      (is_up ? flow.up : flow.down).is_done = true;
-      if (flow.up.is_done && flow.down.is_done) return close_orderly(id);
-      context_.streams.shutdown_write(is_up ? flow.host : flow.guest);
-      return table_.touch(id, kListHalfClosed, now);
+      half_ended(now, id, is_up);
+      return false;
     case Transfer::Stop::kSourceError:
     case Transfer::Stop::kSinkError:
-      return end(id, FlowEnd::kReset);
+      end(id, FlowEnd::kReset);
+      return false;
   }
-  if (transfer.octets > 0 && now - table_.used_at(id) >= kTouchInterval) {
+  if (transfer.octets > 0 && flow.state == State::kStream &&
+      now - table_.used_at(id) >= kTouchInterval) {
     table_.touch(id, flow.up.is_done || flow.down.is_done ? kListHalfClosed : kListStream, now);
   }
+  return transfer.stop == Transfer::Stop::kBudget;
+}
+
+void TcpFlows::half_ended(Instant now, FlowId id, bool is_up) {
+  Flow& flow = *table_.get(id);
+  (is_up ? flow.up : flow.down).is_done = true;
+  // The server has answered what it was asked before the request that was refused.
+  if (flow.state == State::kRefused) return send_answer(now, id);
+  if (flow.up.is_done && flow.down.is_done) return close_orderly(id);
+  context_.streams.shutdown_write(is_up ? flow.host : flow.guest);
+  table_.touch(id, kListHalfClosed, now);
 }
 
 void TcpFlows::queue(FlowId id) {
@@ -101,6 +139,25 @@ void TcpFlows::pump_queued(Instant now) {
     flow->is_queued = false;
     if (!flow->down.is_blocked) pump(now, id, false);
     if (table_.get(id) != nullptr && !table_.get(id)->up.is_blocked) pump(now, id, true);
+    if (table_.get(id) != nullptr && table_.get(id)->state == State::kRefused) discard(id);
+  }
+  pumping_.clear();
+  if (paced_until_ <= now) wake_paced();
+}
+
+void TcpFlows::wake_paced() {
+  paced_until_ = kNever;
+  pumping_.swap(paced_);
+  // Whoever comes first may take all that there is: a different one every time.
+  if (!pumping_.empty()) {
+    const auto first = static_cast<std::ptrdiff_t>(context_.entropy.next() % pumping_.size());
+    std::rotate(pumping_.begin(), pumping_.begin() + first, pumping_.end());
+  }
+  for (const FlowId id : pumping_) {
+    Flow* const flow = table_.get(id);
+    if (flow == nullptr) continue;
+    flow->is_paced = false;
+    queue(id);
   }
   pumping_.clear();
 }
@@ -120,6 +177,8 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
   if (flow.state == State::kDialling) context_.load.dial_ended(table_.key_of(id).remote.address);
   if (flow.state == State::kStream) report(id, how);
   if (flow.is_named) named_.cancel(id);
+  if (flow.answer != 0) answers_[flow.answer - 1U] = {};
+  leave_budget(id);
   for (Half* const half : {&flow.up, &flow.down}) context_.streams.drop_hold(half->hold);
   if (flow.guest.is_open()) context_.streams.reset(flow.guest);
   if (flow.host.is_open()) context_.streams.reset(flow.host);
@@ -164,11 +223,14 @@ std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor
     if (!id) return std::nullopt;
     cursor = id->index + 1;
     const Flow& flow = *table_.get(*id);
-    if (flow.is_dns) continue;
+    if (flow.is_dns || flow.state == State::kRefused) continue;
     const Judgement judgement = rejudge_one(now, *id);
     const bool is_allowed = flow.is_named ? context_.admission.may_resolve(judgement.verdict)
                                           : judgement.allowed.has_value();
-    if (!is_allowed) {
+    if (is_allowed && !flow.is_named) renew(*id, *judgement.allowed);
+    if (is_allowed && is_time_over(flow)) {
+      revoke(now, *id, limit_reached(flow));
+    } else if (!is_allowed) {
       revoke(now, *id, judgement);
     } else if (is_address_lost &&
                context_.admission.is_local_address_lost(context_.host.local_endpoint(flow.host))) {

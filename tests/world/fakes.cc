@@ -308,6 +308,9 @@ std::uint64_t FakeEntropy::next() {
 
 bool FakeEvents::denied(const Denial& denial) {
   denials.push_back(denial);
+  if (denial.request.name != nullptr) {
+    denials.back().request.name = &names_.emplace_back(*denial.request.name);
+  }
   return tells_back;
 }
 

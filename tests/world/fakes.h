@@ -235,7 +235,10 @@ class FakeEvents final : public Events {
   std::vector<Question> questions;
   std::vector<std::pair<Notice, int>> notices;
   bool tells_back = false;  // the supervisor will say when it has looked the process up
-  bool can_ask = true;      // there is somebody to ask
+
+ private:
+  std::deque<DnsName> names_;  // of denials: a request's own is valid during the call only
+  bool can_ask = true;         // there is somebody to ask
 };
 
 class FakeTap final : public Tap {

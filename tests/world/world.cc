@@ -36,6 +36,7 @@ Policy make_policy(const WorldOptions& options) {
     input.overrides.push_back(ClassOverride{.prefix = Prefix::parse(text).value_or(Prefix{}),
                                             .address_class = AddressClass::kPublic});
   }
+  input.limits = options.limits;
   return Policy(std::move(input));
 }
 
@@ -50,6 +51,7 @@ TranslatorConfig make_config(const WorldOptions& options) {
   config.mtu = options.mtu;
   config.policy = make_policy(options);
   config.names = options.names;
+  config.start = Instant{} + options.uptime;
   for (const std::string& text : options.upstreams) config.upstreams.push_back(endpoint(text));
   config.reports_flows = options.reports_flows;
   return config;
@@ -143,7 +145,7 @@ void World::says(SocketHandle socket, std::string_view text) {
 
 void World::fin_arrives(SocketHandle socket) {
   sockets.at(socket, "FIN").has_fin_come = true;
-  is_ready(socket, Readiness{.is_readable = true});
+  is_ready(socket, Readiness{.is_readable = true, .has_ended = true});
 }
 
 void World::reset_arrives(SocketHandle socket, int error) {

@@ -29,6 +29,7 @@ struct WorldOptions {
   DefaultAction default_action = DefaultAction::kAllowPublic;
   PolicyMode mode = PolicyMode::kEnforce;
   NameSettings names;
+  RuleLimits limits;                     // of everything
   std::function<void(Rule&)> each_rule;  // what the strings do not say
   std::vector<std::string> upstreams = {"198.51.100.53:53", "198.51.100.54:53"};
   std::uint16_t mtu = 1500;

@@ -129,7 +129,7 @@ TEST_F(PolicySetTest, TwoFilesMayNotSetTheSameKeyDifferently) {
   const std::string one = write("one.toml", "[limits]\nup = \"5MB\"\n");
   const std::string same = write("same.toml", "[limits]\nup = \"5MB\"\n");
   const std::string two = write("two.toml", "[limits]\nup = \"6MB\"\n");
-  EXPECT_EQ(read_or_fail({"--policy", one, "--policy", same}).limits.up_bytes, 5'000'000U);
+  EXPECT_EQ(read_or_fail({"--policy", one, "--policy", same}).policy.limits.up_bytes, 5'000'000U);
   EXPECT_EQ(error_of({"--policy", one, "--policy", two}),
             two + ":3:6: limits.up is set to something else in " + one +
                 ":3; remove one of them, or decide by an option");
@@ -175,7 +175,7 @@ TEST_F(PolicySetTest, TheDocumentedDefaultsAreThoseOfNoFile) {
   EXPECT_EQ(by_file.names.ech, none.names.ech);
   EXPECT_EQ(by_file.names.quic, none.names.quic);
   EXPECT_EQ(by_file.dns, none.dns);
-  EXPECT_TRUE(by_file.limits.is_none());
+  EXPECT_TRUE(by_file.policy.limits.is_none());
   EXPECT_TRUE(by_file.log_path.empty() && by_file.publish.empty());
 }
 
