@@ -2,6 +2,7 @@
 
 #include <queue>
 #include <span>
+#include <utility>
 
 #include "netstack/policy/search.h"
 
@@ -75,12 +76,10 @@ void LaneTable::add_intervals(const Rule& rule, const Match& match, bool is_quic
   }
 }
 
-LaneTable::Lanes LaneTable::add(std::vector<Interval>& intervals) {
-  Lanes lanes{.first = static_cast<std::uint32_t>(segments_.size())};
+std::vector<LaneTable::Segment> LaneTable::cut(std::vector<Interval>& intervals) {
   std::ranges::sort(intervals, {}, &Interval::first);
   std::vector<std::uint32_t> cuts;
   for (const Interval& interval : intervals) {
-    has_purpose_[(interval.first >> 16) / kProtocols] = true;
     cuts.push_back(interval.first);
     cuts.push_back(interval.last + 1);
   }
@@ -88,24 +87,53 @@ LaneTable::Lanes LaneTable::add(std::vector<Interval>& intervals) {
   cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
   const auto decides_later = [](const Interval& a, const Interval& b) { return a.match > b.match; };
   std::priority_queue<Interval, std::vector<Interval>, decltype(decides_later)> open(decides_later);
+  std::vector<Segment> segments;
   std::size_t next = 0;
   Match previous;
   for (const std::uint32_t cut : cuts) {
     while (next < intervals.size() && intervals[next].first <= cut) open.push(intervals[next++]);
     while (!open.empty() && open.top().last < cut) open.pop();
     const Match match = open.empty() ? Match() : open.top().match;
-    if (match != previous) segments_.push_back({cut, match});
+    if (match != previous) segments.push_back({cut, match});
     previous = match;
   }
-  lanes.count = static_cast<std::uint32_t>(segments_.size()) - lanes.first;
+  return segments;
+}
+
+LaneTable::Lanes LaneTable::add(std::vector<Interval>& intervals) {
+  for (const Interval& interval : intervals) {
+    has_purpose_[(interval.first >> 16) / kProtocols] = true;
+  }
+  std::vector<Segment> segments = cut(intervals);
+  Lanes lanes{.first = static_cast<std::uint32_t>(segments_.size()),
+              .count = static_cast<std::uint32_t>(segments.size())};
+  const bool is_alone = std::ranges::all_of(segments, [&](const Segment& segment) {
+    return !segment.match || segment.match == segments.front().match;
+  });
+  if (is_alone && !segments.empty()) {
+    share(segments, lanes);
+  } else {
+    segments_.insert(segments_.end(), segments.begin(), segments.end());
+  }
   return lanes;
+}
+
+void LaneTable::share(std::vector<Segment>& segments, Lanes& lanes) {
+  lanes.only = segments.front().match;
+  std::vector<std::uint32_t> keys;
+  for (const Segment& segment : segments) keys.push_back(segment.key);
+  const auto [known, is_new] = shapes_.emplace(std::move(keys), lanes.first);
+  lanes.first = known->second;
+  if (is_new) segments_.insert(segments_.end(), segments.begin(), segments.end());
 }
 
 Match LaneTable::find(const Lanes& lanes, std::uint32_t key) const {
   const auto segments = std::span(segments_).subspan(lanes.first, lanes.count);
   const std::size_t count =
       count_before(segments, [key](const Segment& segment) { return segment.key <= key; });
-  return count == 0 ? Match() : segments[count - 1].match;
+  if (count == 0) return {};
+  const Match match = segments[count - 1].match;
+  return match && lanes.only ? lanes.only : match;
 }
 
 }  // namespace cordon

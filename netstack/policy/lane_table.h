@@ -4,7 +4,9 @@
 // A place answers for a lane and a port: a lane is one purpose (allow, deny, ask ...) of one
 // protocol, and its ports are cut into segments, each naming the rule that decides there. So the
 // cost of a question does not grow with the number of rules at one place. The segments of all
-// places lie in one array.
+// places lie in one array. At most places one rule stands alone, and a hundred thousand of those
+// have but a few shapes: these share their segments and keep the rule beside them, so that a
+// question at a cold place waits for memory once less.
 //
 // Of several rules that match, one decides: a rule with limits or demands goes before one without,
 // so that `allow *.example` does not undo the budget of a rule for api.example; then the order
@@ -14,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -77,6 +80,7 @@ class LaneTable {
   struct Lanes {
     std::uint32_t first = 0;
     std::uint32_t count = 0;
+    Match only;  // where one rule stands alone
   };
 
   [[nodiscard]] static std::uint32_t key_of(const RuleQuery& query);
@@ -108,10 +112,14 @@ class LaneTable {
   // From `key` on, up to the place's next segment.
   struct Segment {
     std::uint32_t key = 0;
-    Match match;
+    Match match;  // of a shape that is shared, the first rule that had it
   };
 
+  [[nodiscard]] static std::vector<Segment> cut(std::vector<Interval>& intervals);
+  void share(std::vector<Segment>& segments, Lanes& lanes);
+
   std::vector<Segment> segments_;
+  std::map<std::vector<std::uint32_t>, std::uint32_t> shapes_;  // keys, to their first segment
   std::array<bool, kPurposes> has_purpose_{};
 };
 

@@ -121,17 +121,25 @@ const NameIndex::Entry* NameIndex::find_entry(std::uint64_t hash, Bytes suffix) 
 NameIndex::Places NameIndex::places_of(const DnsName& name) const {
   Places places;
   if (entries_.empty()) return places;
-  std::array<std::uint8_t, kLongestDnsName> lowered;  // NOLINT(*-member-init): filled below
-  const Bytes given = name.wire();
-  std::ranges::transform(given, lowered.begin(), lower_dns_octet);
-  const Bytes wire = Bytes(lowered).first(given.size());
-  const Labels labels = labels_of(wire);
-  std::uint64_t hash = kHashStart;
+  const Labels labels = labels_of(name.wire());
   const std::size_t tried = std::min(labels.count, most_labels_);
+  // Only what is tried is put into lower case.
+  std::array<std::uint8_t, kLongestDnsName> lowered;  // NOLINT(*-member-init): filled below
+  const Bytes wire = Bytes(lowered).first(name.wire().size());
+  const std::size_t first = tried == 0 ? wire.size() - 1 : labels.starts[labels.count - tried];
+  std::transform(name.wire().begin() + static_cast<std::ptrdiff_t>(first), name.wire().end(),
+                 lowered.begin() + first, lower_dns_octet);
+  // All hashes first, so that the slots are on their way from memory together.
+  std::array<std::uint64_t, kLongestDnsName / 2 + 1> hashes;  // NOLINT(*-member-init): filled below
+  hashes[0] = kHashStart;
+  for (std::size_t i = 1; i <= tried; ++i) {
+    const std::size_t start = labels.starts[labels.count - i];
+    hashes[i] = extend_hash(hashes[i - 1], wire.subspan(start, std::size_t{1} + wire[start]));
+    __builtin_prefetch(&slots_[slot_of(hashes[i])]);
+  }
   for (std::size_t i = 0; i <= tried; ++i) {
     const std::size_t start = i == 0 ? wire.size() - 1 : labels.starts[labels.count - i];
-    if (i > 0) hash = extend_hash(hash, wire.subspan(start, std::size_t{1} + wire[start]));
-    const Entry* const entry = find_entry(hash, wire.subspan(start));
+    const Entry* const entry = find_entry(hashes[i], wire.subspan(start));
     if (entry == nullptr) continue;
     places.sides_[places.count_++] = i == labels.count ? &entry->own : &entry->below;
   }

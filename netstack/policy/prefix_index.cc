@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
-
-#include "netstack/policy/search.h"
+#include <utility>
 
 namespace cordon {
 namespace {
@@ -40,17 +39,16 @@ std::optional<PrefixIndex::Key> PrefixIndex::key_behind(const Key& key, unsigned
   return behind.high < step ? std::nullopt : std::optional(behind);
 }
 
-void PrefixIndex::put_boundary(Family family, const Key& key, std::uint32_t node) {
-  Boundaries& boundaries = boundaries_[family_index(family)];
-  const bool is_again = !boundaries.nodes.empty() && boundaries.highs.back() == key.high &&
-                        boundaries.lows.back() == key.low;
-  if (is_again) {
-    boundaries.nodes.back() = node;
-    return;
+PrefixIndex::Boundaries PrefixIndex::make_boundaries(const std::vector<Boundary>& list) {
+  Boundaries boundaries;
+  std::vector<std::uint64_t> highs;
+  for (const Boundary& boundary : list) {
+    highs.push_back(boundary.key.high);
+    boundaries.lows.push_back(boundary.key.low);
+    boundaries.nodes.push_back(boundary.node);
   }
-  boundaries.highs.push_back(key.high);
-  boundaries.lows.push_back(key.low);
-  boundaries.nodes.push_back(node);
+  boundaries.highs = SortedNumbers(std::move(highs));
+  return boundaries;
 }
 
 void PrefixIndex::build_family(std::span<const Rule> rules, Family family, LaneTable& table) {
@@ -69,12 +67,18 @@ void PrefixIndex::build_family(std::span<const Rule> rules, Family family, LaneT
     std::uint32_t node = kNone;
     std::optional<Key> behind;
   };
+  std::vector<Boundary> boundaries;
+  const auto put_boundary = [&](const Key& key, std::uint32_t node) {
+    const bool is_again = !boundaries.empty() && boundaries.back().key == key;
+    if (is_again) boundaries.pop_back();
+    boundaries.push_back({key, node});
+  };
   std::vector<Open> open;  // The prefixes around the current one, outermost first.
   const auto close_last = [&] {
     const std::optional<Key> behind = open.back().behind;
     const std::uint32_t around = nodes_[open.back().node].around;
     open.pop_back();
-    if (behind) put_boundary(family, *behind, around);
+    if (behind) put_boundary(*behind, around);
   };
   std::vector<LaneTable::Interval> intervals;
   for (std::size_t i = 0; i < sorted.size();) {
@@ -90,10 +94,11 @@ void PrefixIndex::build_family(std::span<const Rule> rules, Family family, LaneT
     nodes_.push_back({.around = open.empty() ? kNone : open.back().node,
                       .lanes = table.add(intervals),
                       .is_one_address = length == (family == Family::kIpv4 ? 32 : 128)});
-    put_boundary(family, key, index);
+    put_boundary(key, index);
     open.push_back({index, key_behind(key, length)});
   }
   while (!open.empty()) close_last();
+  boundaries_[family_index(family)] = make_boundaries(boundaries);
 }
 
 void PrefixIndex::build(std::span<const Rule> rules, LaneTable& table) {
@@ -109,15 +114,13 @@ void PrefixIndex::build(std::span<const Rule> rules, LaneTable& table) {
 
 PrefixIndex::Place PrefixIndex::place_of(const IpAddress& address) const {
   const Boundaries& boundaries = boundaries_[family_index(address.family())];
-  const std::span<const std::uint64_t> highs = boundaries.highs;
   const Key wanted = key_of(address);
-  std::size_t count = count_before(highs, [&](std::uint64_t high) { return high <= wanted.high; });
-  if (count > 0 && highs[count - 1] == wanted.high) {
-    const std::size_t first =
-        count_before(highs.first(count), [&](std::uint64_t high) { return high < wanted.high; });
-    const auto lows = std::span(boundaries.lows).subspan(first, count - first);
-    count = first + count_before(std::span<const std::uint64_t>(lows),
-                                 [&](std::uint64_t low) { return low <= wanted.low; });
+  std::size_t count = boundaries.highs.count_up_to(wanted.high);
+  const std::size_t below = wanted.high == 0 ? 0 : boundaries.highs.count_up_to(wanted.high - 1);
+  if (below < count) {
+    const auto lows = std::span(boundaries.lows).subspan(below, count - below);
+    const auto behind = std::upper_bound(lows.begin(), lows.end(), wanted.low);
+    count = below + static_cast<std::size_t>(behind - lows.begin());
   }
   return Place{.node = count == 0 ? kNone : boundaries.nodes[count - 1]};
 }

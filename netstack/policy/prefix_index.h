@@ -14,6 +14,7 @@
 
 #include "netstack/address/ip_address.h"
 #include "netstack/policy/lane_table.h"
+#include "netstack/policy/sorted_numbers.h"
 
 namespace cordon {
 
@@ -53,12 +54,16 @@ class PrefixIndex {
     LaneTable::Lanes lanes;
     bool is_one_address = false;
   };
-  // In ascending order; from an address on, `nodes` has the innermost node. Apart, because a search
-  // mostly needs the upper halves alone, and so they stay in a near cache.
+  // In ascending order; from an address on, `nodes` has the innermost node. The upper halves mostly
+  // suffice for a search.
   struct Boundaries {
-    std::vector<std::uint64_t> highs;
+    SortedNumbers highs;
     std::vector<std::uint64_t> lows;
     std::vector<std::uint32_t> nodes;
+  };
+  struct Boundary {
+    Key key;
+    std::uint32_t node = kNone;
   };
   struct PrefixRule {
     Key key;
@@ -69,7 +74,7 @@ class PrefixIndex {
   static Key key_of(const IpAddress& address);
   static std::optional<Key> key_behind(const Key& key, unsigned length);
   void build_family(std::span<const Rule> rules, Family family, LaneTable& table);
-  void put_boundary(Family family, const Key& key, std::uint32_t node);
+  static Boundaries make_boundaries(const std::vector<Boundary>& list);
 
   std::array<Boundaries, 2> boundaries_;
   std::vector<Node> nodes_;

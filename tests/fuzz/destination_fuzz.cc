@@ -45,8 +45,47 @@ void check_against_text(const Destination& to, std::string_view text) {
   }
 }
 
-// The rule alone in a policy grants nothing beside its prefix and its ports.
+// The rule alone in a policy grants its names at its ports, to public addresses, and nothing else.
+void check_what_a_name_grants(const Destination& to) {
+  const Rule rule{.to = to, .action = Action::kAllow};
+  const Policy policy(PolicyInput{.default_action = DefaultAction::kDeny, .rules = {rule}});
+  const NamePattern& pattern = to.pattern;
+  require(!pattern.name.is_root() && pattern.name == pattern.name.lower_case());
+  const std::optional<DnsName> below = DnsName::parse("a." + pattern.name.to_string());
+  const std::optional<DnsName> beside = DnsName::parse("a" + pattern.name.to_string());
+  const RuleReach reach = reach_of(rule);
+  const PortRange& last = reach.ports.ranges().back();
+  Request request;
+  request.protocol = reach.protocol.value_or(Protocol::kTcp);
+  request.dialled = {IpAddress::v4({9, 9, 9, 9}), last.last};
+  const auto grants = [&](const DnsName* name, AddressClass address_class) {
+    request.name = name;
+    request.address_class = address_class;
+    return policy.evaluate(request).action == Action::kAllow;
+  };
+  const bool covers_own = pattern.kind != NamePattern::Kind::kSubdomains;
+  const bool covers_below = pattern.kind != NamePattern::Kind::kExact;
+  require(grants(&pattern.name, AddressClass::kPublic) == covers_own);
+  require(pattern.matches(pattern.name) == covers_own);
+  require((policy.judge_name(pattern.name).action == Action::kAllow) == covers_own);
+  if (below) {
+    require(grants(&*below, AddressClass::kPublic) == covers_below);
+    require(pattern.matches(*below) == covers_below);
+    require((policy.judge_name(*below).action == Action::kAllow) == covers_below);
+  }
+  if (beside) require(!grants(&*beside, AddressClass::kPublic) && !pattern.matches(*beside));
+  require(!grants(nullptr, AddressClass::kPublic));
+  for (const DnsName* const name : {&pattern.name, below ? &*below : nullptr}) {
+    require(!grants(name, AddressClass::kLan) && !grants(name, AddressClass::kSelf));
+  }
+  if (reach.ports.is_all() || last.last == 65535) return;
+  request.dialled.port = static_cast<std::uint16_t>(last.last + 1);
+  require(!grants(&pattern.name, AddressClass::kPublic));
+}
+
+// The same for addresses and its prefix.
 void check_what_it_grants(const Destination& to) {
+  if (to.kind == Destination::Kind::kName) return check_what_a_name_grants(to);
   if (to.kind != Destination::Kind::kPrefix || to.prefix.length() == 0) return;
   const Policy policy(PolicyInput{.default_action = DefaultAction::kDeny,
                                   .rules = {Rule{.to = to, .action = Action::kAllow}}});
