@@ -246,7 +246,7 @@ class Rebinding(LeakTest):
         server = self.recorder(OK4, 443)
         for _ in range(5):
             self.assertIsNone(self.guest.connect(address="mixed.wild.example", port=443)["error"])
-        self.assertEqual(len(server.peers), 5)
+        wait_until(lambda: len(server.peers) == 5, "five connections to the good one")
         self.assertEqual([peer for one in self.at_home for peer in one.peers], [])
 
     def test_t14_private_addresses_where_a_rule_says_so(self):
@@ -265,8 +265,7 @@ class Rebinding(LeakTest):
         addresses = ("169.254.169.254", "fd00:ec2::254", "169.254.170.2", "100.100.100.200", "168.63.129.16",
                      "192.0.0.192")
         for options in (self.options, [*PUBLIC, "--allow", "@public", "--allow", "metadata.google.internal",
-                                       "--allow", "@linklocal", "--allow", "@lan", "--allow", "169.254.0.0/16",
-                                       "--allow", "0.0.0.0/0", "--allow", "::/0"]):
+                                       "--allow", "@linklocal", "--allow", "@lan", "--allow", "169.254.0.0/16"]):
             with self.another_guest(options) as guest, self.nothing_leaves(*addresses, dns=False):
                 for address in (*addresses, "metadata.google.internal"):
                     with self.subTest(f"{address} {options}"):
@@ -529,7 +528,7 @@ class Launcher(LeakTest):
         policy = SCRATCH / "tmp/wrong.toml"
         for text in ("alow = ['ok.example']", "version = 1\nallow = ['*']", "version = 1\nallow = ['*.com']",
                      "version = 1\nallow = ['198.51.100.0/33']", "version = 1\nallow = ['ok.example:90-80']",
-                     "version = 1\nallow = ['ok.example:0']", "version = 1\ndefault = 'allow'", "version = 2",
+                     "version = 1\nallow = ['ok.example:0']", "version = 1\nallow = ['0.0.0.0/0']", "version = 1\ndefault = 'allow'", "version = 2",
                      "version = 1\nallow = [", "version = 1\nuse = ['no-such-preset']",
                      "version = 1\n[[rule]]\nto = ['ok.example']\nup = '5XB'"):
             with self.subTest(text):
