@@ -405,8 +405,8 @@ class Rotation(NamedTest):
         for turn in range(4):
             time.sleep(1.2)
             self.guest.resolves(name="cdn.wild.example")
-            self.guest.send(number=number, text=f"turn {turn}")
-            self.assertEqual(self.guest.receive_exactly(number=number, size=6)["text"], f"turn {turn}")
+            self.guest.send(number=number, text=f"turn {turn}\n")
+            self.assertEqual(self.guest.receive_exactly(number=number, size=7)["text"], f"turn {turn}\n")
 
 
 class Search(NamedTest):

@@ -252,8 +252,8 @@ def reconnect(address, port, count, source_port=None):
         if not error:
             made = SOCKETS.pop(answer["socket"])
             try:
-                made.sendall(b"ping")
-                if made.recv(4, socket.MSG_WAITALL) != b"ping":
+                made.sendall(b"pin\n")  # a whole line: nobody waits for the rest of a request
+                if made.recv(4, socket.MSG_WAITALL) != b"pin\n":
                     error = "SHORT"
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError as problem:
