@@ -46,12 +46,11 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
       upstream_(context_),
       lookups_(context_, upstream_),
       resolver_(context_, upstream_),
-      tcp_(context_, lookups_, std::min(max_tcp_flows, kMaxFlows)),
-      udp_(context_, std::move(ports.udp)),
-      echo_(context_),
+      tcp_(context_, lookups_, resolver_, std::min(max_tcp_flows, kMaxFlows)),
+      udp_(context_, lookups_, std::move(ports.udp)),
+      echo_(context_, lookups_),
       published_(context_, tcp_, std::move(ports.tcp)),
       our_addresses_(addresses_of(config_)) {
-  tcp_.set_upstreams(config_.upstreams);
   upstream_.set_upstreams(config_.upstreams);
 }
 
@@ -221,8 +220,18 @@ void Translator::on_deadline(Instant now) {
 
 void Translator::set_upstreams(std::vector<Endpoint> upstreams) {
   config_.upstreams = std::move(upstreams);
-  tcp_.set_upstreams(config_.upstreams);
   upstream_.set_upstreams(config_.upstreams);
+}
+
+void Translator::set_policy(Instant now, Policy policy, const NameSettings& names) {
+  const Prefix pool_v4 = config_.names.pool_v4;
+  const Prefix pool_v6 = config_.names.pool_v6;
+  config_.policy = std::move(policy);
+  config_.names = names;
+  config_.names.pool_v4 = pool_v4;
+  config_.names.pool_v6 = pool_v6;
+  budgets_.set_policy(now, config_.policy);
+  start_sweep(false);
 }
 
 void Translator::on_host_change(Instant now, bool is_address_lost) {

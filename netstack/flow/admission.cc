@@ -46,15 +46,19 @@ Judgement Admission::judge(Instant now, Protocol protocol, const Endpoint& guest
 
 Judgement Admission::rejudge(Instant now, const Request& request) const {
   const Judgement judgement = judge_again(request);
+  // What only the floor or the default is against, a name may open.
   const bool may_be_named = judgement.verdict.action != Action::kAllow &&
-                            judgement.verdict.reason == Reason::kDefault &&
+                            (judgement.verdict.reason == Reason::kDefault ||
+                             judgement.verdict.reason == Reason::kFloor) &&
                             request.name == nullptr && name_mode() == NameSettings::Mode::kPin;
   return may_be_named ? judge_as_named(now, judgement) : judgement;
 }
 
 Judgement Admission::judge_as_named(Instant now, const Judgement& plain) const {
   Judgement first = plain;
-  if (first.verdict.action == Action::kDeny) first.verdict.reason = Reason::kNoName;
+  const bool is_for_want_of_a_name =
+      first.verdict.action == Action::kDeny && first.verdict.reason == Reason::kDefault;
+  if (is_for_want_of_a_name) first.verdict.reason = Reason::kNoName;
   bool has_pin = false;
   for (const NamePins::Pin& pin : pins_.at(plain.request.dialled.address)) {
     if (pin.until < now) continue;
@@ -156,6 +160,10 @@ Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
   }
   judgement.allowed = config_.policy.allow(request, judgement.verdict);
   return judgement;
+}
+
+bool Admission::has_route(const IpAddress& address) const {
+  return routes_.lookup(address).type != RouteFacts::Type::kUnreachable;
 }
 
 bool Admission::is_local_address_lost(const std::optional<Endpoint>& local) const {

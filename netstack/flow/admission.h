@@ -90,6 +90,9 @@ class Admission {
   /// How the peer of an outbound flow looks from inside: the host door where it is the loopback.
   [[nodiscard]] Endpoint present_peer(const Endpoint& peer) const;
 
+  /// Whether the host has any route to `address`.
+  [[nodiscard]] bool has_route(const IpAddress& address) const;
+
   /// Whether the host no longer has the address that a flow's socket is bound to. Such a socket
   /// stalls without any event (reliability of a roaming host).
   [[nodiscard]] bool is_local_address_lost(const std::optional<Endpoint>& local) const;

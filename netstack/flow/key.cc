@@ -25,9 +25,7 @@ std::uint64_t FlowKey::hash(const SipKey& key) const {
 }
 
 std::uint64_t MappingKey::hash(const SipKey& key) const {
-  std::array<std::uint8_t, kPackedSize> packed{};
-  pack(guest, packed.data());
-  return siphash(key, packed);
+  return FlowKey{.guest = guest, .remote = name}.hash(key);
 }
 
 }  // namespace cordon

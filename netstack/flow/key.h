@@ -19,9 +19,11 @@ struct FlowKey {
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 };
 
-/// One guest endpoint: the mapping of RFC 4787.
+/// One guest endpoint: the mapping of RFC 4787. A flow by name has one of its own, for two names
+/// may lead to one remote, whose answers must find their flow.
 struct MappingKey {
   Endpoint guest;
+  Endpoint name;  // of a flow by name: the pool's address and the port
 
   [[nodiscard]] std::uint64_t hash(const SipKey& key) const;
   friend bool operator==(const MappingKey&, const MappingKey&) = default;

@@ -3,6 +3,9 @@
 // net.ipv4.ping_group_range lets the user in; where not, that is said once and the ping gets
 // "prohibited".
 //
+// A flow by name is looked up first, and its first requests wait (flow/held_datagrams.h); where the
+// name leads to the other family, request and reply change their types and nothing else.
+//
 // A flow is (guest address, identifier, remote address), with a socket of its own: the host's
 // kernel chooses the identifier outside, and the guest's is put back on the way in. Echo to our own
 // addresses (the gateway, say) is answered here. Time-exceeded and other errors come from the
@@ -11,16 +14,19 @@
 #pragma once
 
 #include "netstack/flow/context.h"
+#include "netstack/flow/held_datagrams.h"
 #include "netstack/flow/key.h"
+#include "netstack/flow/named_choice.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
+#include "netstack/names/name_lookups.h"
 #include "netstack/wire/icmp.h"
 
 namespace cordon {
 
-class EchoFlows {
+class EchoFlows final : private LookupWaiters {
  public:
-  explicit EchoFlows(const FlowContext& context);
+  EchoFlows(const FlowContext& context, NameLookups& lookups);
 
   /// An echo message from the tap; replies of the guest go nowhere.
   void on_echo(Instant now, const IpPacket& packet, const EchoMessage& message);
@@ -37,21 +43,32 @@ class EchoFlows {
 
  private:
   struct Flow {
-    std::optional<AllowedDestination> destination;
+    std::optional<AllowedDestination> destination;  // none while the name is looked up
     SocketHandle socket;
+    NamedChoice choice;
     std::uint16_t last_sequence = 0;
   };
   class Inbox;
 
   void answer_for_ours(const IpPacket& packet, const EchoMessage& message);
   std::optional<FlowId> open(Instant now, const FlowKey& key, const IpPacket& packet);
-  void open_failed(Instant now, const IpPacket& packet, int error);
-  void send_up(Instant now, FlowId id, const IpPacket& packet, const EchoMessage& message);
+  std::optional<FlowId> open_named(Instant now, const FlowKey& key, const IpPacket& packet);
+  std::optional<FlowId> insert(Instant now, const FlowKey& key);
+  bool open_socket(Instant now, FlowId id, const Judgement& judgement, Bytes offending);
+  void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
+  void send_held(Instant now, FlowId id);
+  void hold(FlowId id, const SendFields& fields, const EchoMessage& message);
+  void refuse(Instant now, const Judgement& judgement, Bytes offending);
+  void open_failed(Instant now, const IpAddress& guest, Bytes offending, int error);
+  void send_up(Instant now, FlowId id, const SendFields& fields, const EchoMessage& message,
+               Bytes offending);
   void deliver(Instant now, FlowId id, Bytes message);
   void deliver_error(Instant now, FlowId id, const DatagramError& error);
   void end(FlowId id);
 
   FlowContext context_;
+  NameLookups& lookups_;
+  HeldDatagrams held_;
   FlowTable<FlowKey, Flow, 1> table_;
 };
 

@@ -72,9 +72,11 @@ void Resolver::on_query(Instant now, const IpPacket& packet, const UdpDatagram& 
   on_message(now, client, datagram.payload);
 }
 
-void Resolver::on_stream_query(Instant now, FlowId stream, const Endpoint& guest,
+bool Resolver::on_stream_query(Instant now, FlowId stream, const Endpoint& guest,
                                const Endpoint& resolver, Bytes message) {
+  const std::uint64_t asked = asked_;
   on_message(now, Client{.guest = guest, .resolver = resolver, .stream = stream}, message);
+  return asked_ != asked;
 }
 
 void Resolver::on_message(Instant now, const Client& client, Bytes message) {
@@ -185,7 +187,10 @@ void Resolver::ask_upstream(Instant now, const Client& client, const DnsQuery& q
   fresh.purpose = purpose;
   const bool is_v6_first = purpose == Purpose::kPin && query.question.type == dns_type::kAaaa;
   fresh.family = is_v6_first ? Family::kIpv6 : Family::kIpv4;
-  if (send(now, *id)) return;
+  if (send(now, *id)) {
+    ++asked_;
+    return;
+  }
   queries_.erase(*id);
   answer(now, client, query, kNobodyAnswered);
 }

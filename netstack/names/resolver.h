@@ -53,9 +53,9 @@ class Resolver final : private UpstreamAnswers {
   Resolver(const FlowContext& context, UpstreamQueries& upstream);
 
   void on_query(Instant now, const IpPacket& packet, const UdpDatagram& datagram);
-  /// A message that came by TCP. Its answer may come from within.
-  void on_stream_query(Instant now, FlowId stream, const Endpoint& guest, const Endpoint& resolver,
-                       Bytes message);
+  /// A message that came by TCP. Its answer comes from within, or later (true).
+  [[nodiscard]] bool on_stream_query(Instant now, FlowId stream, const Endpoint& guest,
+                                     const Endpoint& resolver, Bytes message);
   void stream_answers_go_to(DnsStreamAnswers& who) { streams_ = &who; }
 
   [[nodiscard]] std::size_t in_flight() const { return queries_.size(); }
@@ -119,6 +119,7 @@ class Resolver final : private UpstreamAnswers {
   LocalNames local_;
   WildcardBudgets budgets_;
   FlowTable<Key, Query, 1> queries_;
+  std::uint64_t asked_ = 0;  // questions that upstreams were asked
   DnsStreamAnswers* streams_ = nullptr;
   std::vector<std::uint8_t> scratch_;  // the longest message
   SipKey told_key_;

@@ -41,7 +41,7 @@ std::string_view text_of(const DnsName* name, NameText& text) {
 }  // namespace
 
 FirstFlight TcpFlows::first_flight_of(const Flow& flow) const {
-  if (flow.direction == Direction::kInbound || flow.is_dns) return {};
+  if (flow.direction == Direction::kInbound) return {};
   const NameSettings& names = context_.config.names;
   const std::optional<std::uint32_t> index = flow.destination->rule();
   const std::span<const Rule> rules = context_.config.policy.rules();

@@ -25,13 +25,16 @@ SocketOwner owner_of(OwnerKind kind, FlowId id) {
 
 }  // namespace
 
-TcpFlows::TcpFlows(const FlowContext& context, NameLookups& lookups, std::size_t capacity)
+TcpFlows::TcpFlows(const FlowContext& context, NameLookups& lookups, Resolver& resolver,
+                   std::size_t capacity)
     : context_(context),
       table_(capacity, SipKey{context.entropy.next(), context.entropy.next()}),
       max_half_open_(std::min(kMaxHalfOpen, std::max<std::size_t>(capacity / 4, 1))),
       named_(context, lookups, max_half_open_),
+      dns_(context, resolver),
       sequence_key_{context.entropy.next(), context.entropy.next()} {
   lookups.serve(Waits::kTcp, *this);
+  resolver.stream_answers_go_to(*this);
   ready_.reserve(capacity);
   pumping_.reserve(capacity);
   paced_.reserve(capacity);
@@ -59,7 +62,7 @@ bool TcpFlows::on_repeated_syn(Instant now, FlowId id, const TcpSegment& segment
     end(id, FlowEnd::kReset);
     return false;
   }
-  if (flow.state == State::kStream) {
+  if (flow.state == State::kStream || flow.state == State::kDns) {
     send_syn_ack(table_.key_of(id), flow.syn);
   } else if (flow.state == State::kConnected) {
     adopt(now, id);
@@ -69,31 +72,23 @@ bool TcpFlows::on_repeated_syn(Instant now, FlowId id, const TcpSegment& segment
 
 void TcpFlows::open(Instant now, const FlowKey& key, const TcpSegment& segment) {
   const Endpoint& remote = key.remote;
-  const bool is_dns = remote.port == kDnsPort;
   const Meaning meaning = context_.admission.meaning_of(remote.address);
   if (meaning == Meaning::kMulticast) return context_.drops.add(Drop::kMulticast);
-  const bool is_for_nobody = is_dns
-                                 ? upstreams_.empty() || !context_.config.policy.may_resolve_names()
-                                 : meaning == Meaning::kOurs;
+  const bool is_dns = remote.port == kDnsPort;
+  const bool is_for_nobody = is_dns ? context_.admission.name_mode() == NameSettings::Mode::kOff
+                                    : meaning == Meaning::kOurs;
   if (is_for_nobody) return answer_errno(now, key, segment.seq, ECONNREFUSED);
   if (!context_.load.may_begin(remote.address, now)) {
     return context_.drops.add(Drop::kDestinationRate);
   }
-  if (meaning == Meaning::kName && !is_dns) return open_named(now, key, segment);
-  std::optional<AllowedDestination> destination;
-  if (is_dns) {
-    destination = Policy::upstream(upstreams_.front(), Protocol::kTcp);
-  } else {
-    const Judgement judgement = context_.admission.judge(now, Protocol::kTcp, key.guest, remote);
-    if (!judgement.allowed) return refuse(now, key, segment.seq, judgement);
-    if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
-    destination = judgement.allowed;
-  }
-  const std::optional<FlowId> id =
-      insert_dialling(now, key, segment, is_dns ? kListDnsDialling : kListDialling);
+  if (is_dns) return open_dns(now, key, segment);
+  if (meaning == Meaning::kName) return open_named(now, key, segment);
+  const Judgement judgement = context_.admission.judge(now, Protocol::kTcp, key.guest, remote);
+  if (!judgement.allowed) return refuse(now, key, segment.seq, judgement);
+  const std::optional<FlowId> id = insert_dialling(now, key, segment);
   if (!id) return;
-  table_.get(*id)->is_dns = is_dns;
-  dial(now, *id, *destination);
+  if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
+  dial(now, *id, *judgement.allowed);
 }
 
 void TcpFlows::open_named(Instant now, const FlowKey& key, const TcpSegment& segment) {
@@ -101,7 +96,7 @@ void TcpFlows::open_named(Instant now, const FlowKey& key, const TcpSegment& seg
   if (!context_.admission.may_resolve(judgement.verdict)) {
     return refuse(now, key, segment.seq, judgement);
   }
-  const std::optional<FlowId> id = insert_dialling(now, key, segment, kListDialling);
+  const std::optional<FlowId> id = insert_dialling(now, key, segment);
   if (!id) return;
   table_.get(*id)->is_named = true;
   if (named_.begin(now, *id, judgement.request)) return;
@@ -111,8 +106,15 @@ void TcpFlows::open_named(Instant now, const FlowKey& key, const TcpSegment& seg
 }
 
 std::optional<FlowId> TcpFlows::insert_dialling(Instant now, const FlowKey& key,
-                                                const TcpSegment& segment, List list) {
+                                                const TcpSegment& segment) {
   if (!has_room_to_dial(now, key.remote.address)) return std::nullopt;
+  const std::optional<FlowId> id = insert(now, key, segment, kListDialling);
+  if (id) context_.load.dial_began(key.remote.address);
+  return id;
+}
+
+std::optional<FlowId> TcpFlows::insert(Instant now, const FlowKey& key, const TcpSegment& segment,
+                                       List list) {
   const std::optional<FlowId> id = table_.insert(key, list, now);
   if (!id) {
     context_.drops.add(Drop::kFlowLimit);
@@ -124,7 +126,6 @@ std::optional<FlowId> TcpFlows::insert_dialling(Instant now, const FlowKey& key,
                        .iss = initial_sequence(sequence_key_, key, now),
                        .window = segment.window,
                        .options = parse_syn_options(segment.options)};
-  context_.load.dial_began(key.remote.address);
   return id;
 }
 
@@ -156,7 +157,7 @@ void TcpFlows::named_dial_ended(Instant now, const FinishedDial& dial) {
 }
 
 bool TcpFlows::has_room_to_dial(Instant now, const IpAddress& address) {
-  const std::size_t dialling = table_.size_of(kListDialling) + table_.size_of(kListDnsDialling);
+  const std::size_t dialling = table_.size_of(kListDialling);
   if (!context_.load.may_dial(address)) {
     context_.drops.add(Drop::kHalfOpenLimit);
     return false;
@@ -209,7 +210,7 @@ bool TcpFlows::make_room(Instant now) {
 void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destination) {
   Flow& flow = *table_.get(id);
   flow.destination = destination;
-  if (!flow.is_dns && !join_budget(now, id)) return;
+  if (!join_budget(now, id)) return;
   const IoResult<SocketHandle> socket =
       context_.host.dial(destination, owner_of(OwnerKind::kTcpHost, id));
   if (!socket) return dial_failed(now, id, socket.error().value);
@@ -217,24 +218,10 @@ void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destinatio
 }
 
 void TcpFlows::dial_failed(Instant now, FlowId id, int error) {
-  const Flow& flow = *table_.get(id);
-  if (flow.is_dns && std::size_t{flow.upstream} + 1 < upstreams_.size()) {
-    return dial_next_upstream(now, id, error);
-  }
   const FlowKey key = table_.key_of(id);
-  const Seq irs = flow.syn.irs;
+  const Seq irs = table_.get(id)->syn.irs;
   end(id, error == ECONNREFUSED ? FlowEnd::kRefused : FlowEnd::kUnreachable);
   answer_errno(now, key, irs, error);
-}
-
-void TcpFlows::dial_next_upstream(Instant now, FlowId id, int error) {
-  Flow& flow = *table_.get(id);
-  if (flow.host.is_open()) context_.streams.reset(flow.host);
-  flow.host = {};
-  ++flow.upstream;
-  if (flow.upstream >= upstreams_.size()) return dial_failed(now, id, error);
-  table_.touch(id, kListDnsDialling, now);
-  dial(now, id, Policy::upstream(upstreams_[flow.upstream], Protocol::kTcp));
 }
 
 void TcpFlows::answer_errno(Instant now, const FlowKey& key, Seq irs, int error) {
@@ -270,12 +257,10 @@ void TcpFlows::refuse(Instant now, const FlowKey& key, Seq irs, const Judgement&
 }
 
 void TcpFlows::on_connected(Instant now, FlowId id) {
-  const Flow& flow = *table_.get(id);
-  if (!flow.is_dns) {
-    // The FIB again: an address that became the host's own while the dial was under way counts.
-    const Judgement judgement = context_.admission.judge_again(flow.destination->request());
-    if (!judgement.allowed) return revoke(now, id, judgement);
-  }
+  // The FIB again: an address that became the host's own while the dial was under way counts.
+  const Judgement judgement =
+      context_.admission.judge_again(table_.get(id)->destination->request());
+  if (!judgement.allowed) return revoke(now, id, judgement);
   connected(now, id);
 }
 
@@ -442,6 +427,9 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
       return on_stream(now, id, is_host, readiness);
     case State::kRefused:
       return on_refused(now, id, is_host, readiness);
+    case State::kDns:
+      if (readiness.has_error) return end(id, FlowEnd::kReset);
+      return pump_dns(now, id);
   }
 }
 
@@ -449,7 +437,7 @@ Instant TcpFlows::next_deadline() const {
   Instant first = ready_.empty() ? kNever : Instant{};
   first = std::min(first, table_.deadline(kListDialling, kTcpDial));
   first = std::min(first, named_.next_deadline());
-  first = std::min(first, table_.deadline(kListDnsDialling, kDnsFailover));
+  first = std::min(first, table_.deadline(kListDns, kDnsStreamIdle));
   first = std::min(first, table_.deadline(kListAwaitingSocket, kSocketRetry));
   first = std::min(first, table_.deadline(kListGuestDialling, kInboundSyn));
   for (const Answer& answer : answers_) first = std::min(first, answer.until);
@@ -471,8 +459,7 @@ void TcpFlows::on_deadline(Instant now) {
     }
   };
   each_due(kListDialling, kTcpDial, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
-  each_due(kListDnsDialling, kDnsFailover,
-           [&](FlowId id) { dial_next_upstream(now, id, ETIMEDOUT); });
+  each_due(kListDns, kDnsStreamIdle, [&](FlowId id) { close_dns(id); });
   each_due(kListAwaitingSocket, kSocketRetry, [&](FlowId id) {
     table_.get(id)->state == State::kGuestDialling ? dial_guest(now, id) : adopt(now, id);
   });

@@ -29,8 +29,8 @@
 // while dialling, answered with the same SYN-ACK later); another one means that the guest's end of
 // the old connection is gone, so the old flow is reset and the new one begins.
 //
-// DNS over TCP goes to the host's upstreams, whatever address the guest dialled, the next one when
-// one is silent for kDnsFailover.
+// DNS over TCP ends here, whatever address the guest dialled: adopted at once, its messages are the
+// resolver's (tcp/dns_streams.h).
 //
 // Not done here: any TCP machinery. Windows, retransmission, keep-alive towards the guest, urgent
 // data, path MTU are the two kernel sockets' own.
@@ -44,15 +44,17 @@
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/first_flight.h"
+#include "netstack/tcp/dns_streams.h"
 #include "netstack/tcp/handshake.h"
 #include "netstack/tcp/named_dials.h"
 
 namespace cordon {
 
-class TcpFlows final : private LookupWaiters {
+class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
  public:
   /// `capacity`: flows at once; each takes two descriptors.
-  TcpFlows(const FlowContext& context, NameLookups& lookups, std::size_t capacity);
+  TcpFlows(const FlowContext& context, NameLookups& lookups, Resolver& resolver,
+           std::size_t capacity);
 
   /// A segment from the tap.
   void on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment);
@@ -73,21 +75,25 @@ class TcpFlows final : private LookupWaiters {
   /// The supervisor has told denial `id`: the answer that waited for it goes.
   void on_denial_told(std::uint32_t id);
 
-  /// The upstreams of DNS over TCP; the list is the caller's and outlives this call only as a view.
-  void set_upstreams(std::span<const Endpoint> upstreams) { upstreams_ = upstreams; }
-
   [[nodiscard]] std::size_t size() const { return table_.size(); }
 
  private:
-  enum class State : std::uint8_t { kDialling, kConnected, kGuestDialling, kStream, kRefused };
+  enum class State : std::uint8_t {
+    kDialling,
+    kConnected,
+    kGuestDialling,
+    kStream,
+    kRefused,
+    kDns,
+  };
   enum List : std::uint8_t {
     kListDialling,
-    kListDnsDialling,
     kListAwaitingSocket,
     kListGuestDialling,
     kListStream,
     kListHalfClosed,
     kListRefused,
+    kListDns,
     kLists,
   };
   // What one flow may move before the others have their turn.
@@ -103,7 +109,7 @@ class TcpFlows final : private LookupWaiters {
   struct Flow {
     State state = State::kDialling;
     Direction direction = Direction::kOutbound;
-    bool is_dns = false;
+    std::int16_t dns = -1;         // the place in dns_ of a connection to the resolver
     bool is_named = false;         // dialling by name: the rest is in named_
     bool is_queued = false;        // in ready_
     bool is_for_loopback = false;  // inbound: the guest listens on its loopback only
@@ -111,7 +117,6 @@ class TcpFlows final : private LookupWaiters {
     bool is_paced = false;         // in paced_
     bool is_limit_reported = false;
     std::uint8_t answer = 0;  // kRefused: which of answers_, plus one
-    std::uint8_t upstream = 0;
     std::uint8_t socket_tries = 0;  // for a socket in the guest's namespace
     SocketHandle host;
     SocketHandle guest;
@@ -141,13 +146,19 @@ class TcpFlows final : private LookupWaiters {
   bool make_room(Instant now);
   void dial(Instant now, FlowId id, const AllowedDestination& destination);
   void open_named(Instant now, const FlowKey& key, const TcpSegment& segment);
-  std::optional<FlowId> insert_dialling(Instant now, const FlowKey& key, const TcpSegment& segment,
-                                        List list);
+  std::optional<FlowId> insert_dialling(Instant now, const FlowKey& key, const TcpSegment& segment);
+  std::optional<FlowId> insert(Instant now, const FlowKey& key, const TcpSegment& segment,
+                               List list);
+  void open_dns(Instant now, const FlowKey& key, const TcpSegment& segment);
+  [[nodiscard]] std::int16_t place_for_dns(Instant now);
+  void pump_dns(Instant now, FlowId id);
+  void settle_dns(FlowId id, DnsStreams::State state);
+  void close_dns(FlowId id);
+  void on_dns_answer(Instant now, FlowId id, Bytes message) override;
   void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
   void settle_named(Instant now);
   void named_dial_ended(Instant now, const FinishedDial& dial);
   void dial_failed(Instant now, FlowId id, int error);
-  void dial_next_upstream(Instant now, FlowId id, int error);
   void on_connected(Instant now, FlowId id);
   void connected(Instant now, FlowId id);
   void adopt(Instant now, FlowId id);
@@ -204,8 +215,8 @@ class TcpFlows final : private LookupWaiters {
   Table table_;
   std::size_t max_half_open_;
   NamedDials named_;
+  DnsStreams dns_;
   SipKey sequence_key_;
-  std::span<const Endpoint> upstreams_;
   std::vector<FlowId> ready_;
   std::vector<FlowId> pumping_;
   std::vector<FlowId> paced_;  // wait for a rate

@@ -22,6 +22,10 @@ constexpr Duration kTouchInterval = std::chrono::seconds(1);
 
 void TcpFlows::begin_stream(Instant now, FlowId id) {
   Flow& flow = *table_.get(id);
+  if (flow.dns >= 0) {
+    flow.state = State::kDns;
+    return pump_dns(now, id);
+  }
   flow.state = State::kStream;
   flow.flight = first_flight_of(flow);
   table_.touch(id, kListStream, now);
@@ -178,6 +182,7 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
   if (flow.state == State::kStream) report(id, how);
   if (flow.is_named) named_.cancel(id);
   if (flow.answer != 0) answers_[flow.answer - 1U] = {};
+  if (flow.dns >= 0) dns_.give(flow.dns);
   leave_budget(id);
   for (Half* const half : {&flow.up, &flow.down}) context_.streams.drop_hold(half->hold);
   if (flow.guest.is_open()) context_.streams.reset(flow.guest);
@@ -223,7 +228,7 @@ std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor
     if (!id) return std::nullopt;
     cursor = id->index + 1;
     const Flow& flow = *table_.get(*id);
-    if (flow.is_dns || flow.state == State::kRefused) continue;
+    if (flow.dns >= 0 || flow.state == State::kRefused) continue;
     const Judgement judgement = rejudge_one(now, *id);
     const bool is_allowed = flow.is_named ? context_.admission.may_resolve(judgement.verdict)
                                           : judgement.allowed.has_value();

@@ -14,6 +14,8 @@ constexpr Duration kMinIdle = std::chrono::seconds(10);
 constexpr std::size_t kReceiveBudget = 64;
 // How much of a datagram an ICMP error quotes at most: the rest is cut by the error's own bound.
 constexpr std::size_t kQuotedPayload = 512;
+constexpr std::size_t kQuotedDatagram = kIpv6HeaderSize + kUdpHeaderSize + kQuotedPayload;
+constexpr std::uint16_t kQuicPort = 443;
 
 std::uint8_t list_for(std::uint16_t remote_port) { return remote_port < 1024 ? 1 : 0; }
 
@@ -37,8 +39,8 @@ std::size_t write_quoted_datagram(MutableBytes out, const FlowKey& key, Bytes pa
 // Takes what one host socket has received.
 class UdpFlows::Inbox final : public DatagramSink {
  public:
-  Inbox(UdpFlows& flows, Instant now, const SocketOwner& owner, const Endpoint& guest)
-      : flows_(flows), now_(now), owner_(owner), guest_(guest) {}
+  Inbox(UdpFlows& flows, Instant now, const SocketOwner& owner, const MappingKey& mapping)
+      : flows_(flows), now_(now), owner_(owner), mapping_(mapping) {}
 
   void on_datagram(const ReceivedDatagram& datagram) override {
     const FlowKey key = key_for(datagram.peer);
@@ -49,8 +51,9 @@ class UdpFlows::Inbox final : public DatagramSink {
       flows_.context_.drops.add(Drop::kUnknownPeer);
     }
     if (id && !is_of(*id, datagram.peer)) {
-      // Two clients on the host's loopback, 127.0.0.1 and 127.0.0.2 say, with one port: inside both
-      // would be one. The first keeps the flow, and no answer goes to the wrong one.
+      // Whom a flow by name does not lead to; or, of a published port, two clients on the host's
+      // loopback, 127.0.0.1 and 127.0.0.2 say, with one port: inside both would be one. The first
+      // keeps the flow, and no answer goes to the wrong one.
       return flows_.context_.drops.add(Drop::kUnknownPeer);
     }
     if (id) flows_.deliver(now_, *id, datagram);
@@ -58,33 +61,40 @@ class UdpFlows::Inbox final : public DatagramSink {
 
   void on_error(const DatagramError& error) override {
     const FlowKey key = key_for(error.destination);
-    if (flows_.flows_.find(key)) flows_.deliver_error(now_, key, error);
+    const std::optional<FlowId> id = flows_.flows_.find(key);
+    if (id && is_of(*id, error.destination)) flows_.deliver_error(now_, key, error);
   }
 
  private:
   [[nodiscard]] bool is_published() const { return owner_.kind == OwnerKind::kPublished; }
   [[nodiscard]] bool is_of(FlowId id, const Endpoint& peer) const {
-    return flows_.flows_.get(id)->destination->endpoint() == peer;
+    const Flow& flow = *flows_.flows_.get(id);
+    return flow.destination && flow.destination->endpoint() == peer;
   }
   [[nodiscard]] FlowKey key_for(const Endpoint& peer) const {
     const Admission& admission = flows_.context_.admission;
-    if (!is_published()) return FlowKey{.guest = guest_, .remote = admission.present_peer(peer)};
-    return FlowKey{
-        .guest = {.address = admission.link(peer.address.family()).guest, .port = guest_.port},
-        .remote = admission.present_client(peer)};
+    if (mapping_.name != Endpoint{}) return {.guest = mapping_.guest, .remote = mapping_.name};
+    if (!is_published()) return {.guest = mapping_.guest, .remote = admission.present_peer(peer)};
+    return FlowKey{.guest = {.address = admission.link(peer.address.family()).guest,
+                             .port = mapping_.guest.port},
+                   .remote = admission.present_client(peer)};
   }
 
   UdpFlows& flows_;
   Instant now_;
   SocketOwner owner_;
-  Endpoint guest_;  // for a published port only its port is meant
+  MappingKey mapping_;  // for a published port only the guest's port is meant
 };
 
-UdpFlows::UdpFlows(const FlowContext& context, std::vector<PublishedUdp> published)
+UdpFlows::UdpFlows(const FlowContext& context, NameLookups& lookups,
+                   std::vector<PublishedUdp> published)
     : context_(context),
+      lookups_(lookups),
       flows_(kMaxUdpFlows, SipKey{context.entropy.next(), context.entropy.next()}),
       mappings_(kMaxUdpAssociations, SipKey{context.entropy.next(), context.entropy.next()}),
-      published_(std::move(published)) {}
+      published_(std::move(published)) {
+  lookups_.serve(Waits::kUdp, *this);
+}
 
 void UdpFlows::on_datagram(Instant now, const IpPacket& packet, const UdpDatagram& datagram,
                            std::uint16_t segment_size) {
@@ -93,7 +103,16 @@ void UdpFlows::on_datagram(Instant now, const IpPacket& packet, const UdpDatagra
                     .remote = {.address = packet.destination, .port = datagram.destination_port}};
   std::optional<FlowId> id = flows_.find(key);
   if (!id) id = open(now, key, packet);
-  if (id) send_up(now, *id, packet, datagram, segment_size);
+  if (!id) return;
+  const SendFields fields{.ttl = packet.ttl,
+                          .traffic_class = packet.traffic_class,
+                          .may_fragment = !packet.has_dont_fragment,
+                          .segment_size = segment_size};
+  if (flows_.get(*id)->destination) {
+    send_up(now, *id, fields, datagram.payload, packet.packet);
+  } else if (!held_.hold(*id, fields, datagram.payload)) {
+    context_.drops.add(Drop::kAwaitsName);
+  }
 }
 
 std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPacket& packet) {
@@ -104,30 +123,33 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
     return std::nullopt;
   }
   if (meaning == Meaning::kOurs) {
-    answer_errno(now, packet, ECONNREFUSED);
+    answer_errno(now, key.guest, packet.packet, ECONNREFUSED);
     return std::nullopt;
   }
   if (!context_.load.may_begin(remote.address, now)) {
     context_.drops.add(Drop::kDestinationRate);
     return std::nullopt;
   }
+  if (meaning == Meaning::kName) return open_named(now, key, packet);
   const Judgement judgement = context_.admission.judge(now, Protocol::kUdp, key.guest, remote);
-  if (!judgement.allowed) {
-    std::array<std::uint8_t, Refusals::kMaxReply> reply{};
-    const IcmpErrorFields error{.source = context_.admission.link(remote.address.family()).gateway,
-                                .destination = key.guest.address,
-                                .error = IcmpError::kProhibited};
-    std::size_t size = write_icmp_error(reply, error, packet.packet);
-    if (size > 0 && !context_.link.may_send_icmp_error(now)) size = 0;
-    context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
+  // Behind an address that names share QUIC would hide which of them is meant.
+  if (judgement.request.name != nullptr && remote.port == kQuicPort) {
+    answer_errno(now, key.guest, packet.packet, ECONNREFUSED);
     return std::nullopt;
   }
-  if (!make_room(now, !mappings_.find({.guest = key.guest}))) return std::nullopt;
-  const std::optional<FlowId> mapping = mapping_for(now, key.guest, packet);
+  if (!judgement.allowed) {
+    refuse(now, judgement, packet.packet);
+    return std::nullopt;
+  }
+  const MappingKey mapping_key{.guest = key.guest};
+  if (!make_room(now, !mappings_.find(mapping_key))) return std::nullopt;
+  const std::optional<FlowId> mapping =
+      mapping_for(now, mapping_key, key.guest.address.family(), packet.packet);
   if (!mapping) return std::nullopt;
   const std::uint8_t list = list_for(remote.port);
   const std::optional<FlowId> id = flows_.insert(key, list, now);
   if (!id) return std::nullopt;
+  if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
   Flow& flow = *flows_.get(*id);
   flow.destination = judgement.allowed;
   flow.mapping = *mapping;
@@ -138,9 +160,85 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
   return id;
 }
 
-std::optional<FlowId> UdpFlows::mapping_for(Instant now, const Endpoint& guest,
-                                            const IpPacket& packet) {
-  const MappingKey key{.guest = guest};
+std::optional<FlowId> UdpFlows::open_named(Instant now, const FlowKey& key,
+                                           const IpPacket& packet) {
+  const Judgement judgement = context_.admission.judge_name(Protocol::kUdp, key.guest, key.remote);
+  const bool is_quic = key.remote.port == kQuicPort && judgement.request.name != nullptr;
+  if (is_quic && context_.config.names.quic == NameSettings::Quic::kReject) {
+    answer_errno(now, key.guest, packet.packet, ECONNREFUSED);
+    return std::nullopt;
+  }
+  if (!context_.admission.may_resolve(judgement.verdict)) {
+    refuse(now, judgement, packet.packet);
+    return std::nullopt;
+  }
+  if (!make_room(now, true)) return std::nullopt;
+  const std::uint8_t list = list_for(key.remote.port);
+  const std::optional<FlowId> id = flows_.insert(key, list, now);
+  if (!id) return std::nullopt;
+  Flow& flow = *flows_.get(*id);
+  flow.list = list;
+  flow.id = ++last_id_;
+  const Family preferred = key.guest.address.family();
+  if (lookups_.begin(now, Waits::kUdp, *id, *judgement.request.name, preferred)) return id;
+  flows_.erase(*id);
+  context_.drops.add(Drop::kAwaitsName);
+  return std::nullopt;
+}
+
+void UdpFlows::on_lookup(Instant now, FlowId id, const LookupAnswer& answer) {
+  Flow* const flow = flows_.get(id);
+  if (flow == nullptr || flow->destination) return;
+  const FlowKey key = flows_.key_of(id);
+  // The policy may be another one than when the look-up began.
+  Judgement judgement = context_.admission.judge_name(Protocol::kUdp, key.guest, key.remote);
+  const Request by_name = judgement.request;
+  NamedChoice::State state = NamedChoice::State::kDenied;
+  if (context_.admission.may_resolve(judgement.verdict)) {
+    state = flow->choice.add(context_.admission, by_name, answer.found.all(), judgement);
+  }
+  if (state == NamedChoice::State::kOpen) return;
+  if (state == NamedChoice::State::kChosen) return begin_named(now, id, judgement);
+  std::array<std::uint8_t, kQuotedDatagram> offending{};
+  const HeldDatagrams::Datagram* const first = held_.first(id);
+  const std::size_t size =
+      write_quoted_datagram(offending, key, first == nullptr ? Bytes() : first->payload());
+  end(id, FlowEnd::kUnreachable);
+  if (state == NamedChoice::State::kDenied) {
+    return refuse(now, judgement, Bytes(offending).first(size));
+  }
+  answer_errno(now, key.guest, Bytes(offending).first(size), EHOSTUNREACH);
+}
+
+void UdpFlows::begin_named(Instant now, FlowId id, const Judgement& judgement) {
+  const FlowKey key = flows_.key_of(id);
+  lookups_.cancel(Waits::kUdp, id);
+  if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
+  const MappingKey mapping_key{.guest = key.guest, .name = key.remote};
+  const Family family = judgement.request.dialled.address.family();
+  std::array<std::uint8_t, kQuotedDatagram> offending{};
+  const std::optional<FlowId> mapping =
+      make_room(now, true)
+          ? mapping_for(now, mapping_key, family,
+                        Bytes(offending).first(write_quoted_datagram(offending, key, {})))
+          : std::nullopt;
+  // Making room took the flow itself where nothing else was idle.
+  if (flows_.get(id) == nullptr) return;
+  if (!mapping) return end(id, FlowEnd::kUnreachable);
+  Flow& flow = *flows_.get(id);
+  flow.destination = judgement.allowed;
+  flow.mapping = *mapping;
+  ++mappings_.get(*mapping)->flows;
+  report(id, std::nullopt);
+  while (const HeldDatagrams::Datagram* const held = held_.first(id)) {
+    const std::size_t size = write_quoted_datagram(offending, key, held->payload());
+    send_up(now, id, held->fields, held->payload(), Bytes(offending).first(size));
+    held_.drop_first(id);
+  }
+}
+
+std::optional<FlowId> UdpFlows::mapping_for(Instant now, const MappingKey& key, Family family,
+                                            Bytes offending) {
   if (const std::optional<FlowId> known = mappings_.find(key)) return known;
   const std::optional<FlowId> id = mappings_.insert(key, 0, now);
   if (!id) {
@@ -148,15 +246,26 @@ std::optional<FlowId> UdpFlows::mapping_for(Instant now, const Endpoint& guest,
     return std::nullopt;
   }
   const IoResult<SocketHandle> socket = context_.host.open_udp(
-      guest.address.family(),
+      family,
       SocketOwner{.kind = OwnerKind::kUdp, .generation = id->generation, .index = id->index});
   if (!socket) {
     mappings_.erase(*id);
-    answer_errno(now, packet, socket.error().value);
+    answer_errno(now, key.guest, offending, socket.error().value);
     return std::nullopt;
   }
   mappings_.get(*id)->socket = *socket;
   return id;
+}
+
+void UdpFlows::refuse(Instant now, const Judgement& judgement, Bytes offending) {
+  std::array<std::uint8_t, Refusals::kMaxReply> reply{};
+  const Endpoint& guest = judgement.request.guest;
+  const IcmpErrorFields error{.source = context_.admission.link(guest.address.family()).gateway,
+                              .destination = guest.address,
+                              .error = IcmpError::kProhibited};
+  std::size_t size = write_icmp_error(reply, error, offending);
+  if (size > 0 && !context_.link.may_send_icmp_error(now)) size = 0;
+  context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
 }
 
 std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
@@ -208,41 +317,39 @@ SocketHandle UdpFlows::socket_of(const Flow& flow) {
   return CORDON_INVARIANT(mapping != nullptr) ? mapping->socket : SocketHandle{};
 }
 
-void UdpFlows::send_up(Instant now, FlowId id, const IpPacket& packet, const UdpDatagram& datagram,
-                       std::uint16_t segment_size) {
+void UdpFlows::send_up(Instant now, FlowId id, const SendFields& fields, Bytes payload,
+                       Bytes offending) {
   Flow& flow = *flows_.get(id);
   flows_.touch(id, flow.list, now);
   const SocketHandle socket = socket_of(flow);
   if (!socket.is_open()) return;
-  const SendFields fields{.ttl = packet.ttl,
-                          .traffic_class = packet.traffic_class,
-                          .may_fragment = !packet.has_dont_fragment,
-                          .segment_size = segment_size};
-  IoStatus sent = context_.host.send(socket, *flow.destination, fields, datagram.payload);
+  IoStatus sent = context_.host.send(socket, *flow.destination, fields, payload);
   if (!sent) {
     // The kernel reports an earlier datagram's ICMP error on the next call (udp(7)): the error
     // queue says whose it was, and this datagram is tried once more.
     const FlowKey key = flows_.key_of(id);
-    const SocketOwner owner = flow.published >= 0
+    const bool is_published = flow.published >= 0;
+    const SocketOwner owner = is_published
                                   ? SocketOwner{.kind = OwnerKind::kPublished,
                                                 .index = static_cast<std::uint32_t>(flow.published)}
                                   : SocketOwner{.kind = OwnerKind::kUdp};
-    Inbox inbox(*this, now, owner, key.guest);
+    Inbox inbox(*this, now, owner,
+                is_published ? MappingKey{.guest = key.guest} : mappings_.key_of(flow.mapping));
     context_.host.receive(socket, 0, inbox);
     if (sent.error().value != EMSGSIZE) {
-      sent = context_.host.send(socket, *flow.destination, fields, datagram.payload);
-      if (!sent) answer_errno(now, packet, sent.error().value);
+      sent = context_.host.send(socket, *flow.destination, fields, payload);
+      if (!sent) answer_errno(now, key.guest, offending, sent.error().value);
     }
   }
   if (sent) {
-    flow.octets_up += datagram.payload.size();
+    flow.octets_up += payload.size();
   } else {
     context_.drops.add(Drop::kHostError);
   }
 }
 
-void UdpFlows::answer_errno(Instant now, const IpPacket& packet, int error) {
-  const bool has_no_family = error == EADDRNOTAVAIL && packet.destination.is_v6();
+void UdpFlows::answer_errno(Instant now, const Endpoint& guest, Bytes offending, int error) {
+  const bool has_no_family = error == EADDRNOTAVAIL && guest.address.is_v6();
   if (is_out_of_resources(error) && !has_no_family) {
     context_.drops.add(Drop::kNoHostResource);
     if (error != EAGAIN) context_.events.notice(Notice::kNoHostResource, error);
@@ -253,23 +360,23 @@ void UdpFlows::answer_errno(Instant now, const IpPacket& packet, int error) {
   if (!icmp) return;
   context_.link.send_icmp_error(
       now,
-      IcmpErrorFields{.source = context_.admission.link(packet.source.family()).gateway,
-                      .destination = packet.source,
+      IcmpErrorFields{.source = context_.admission.link(guest.address.family()).gateway,
+                      .destination = guest.address,
                       .error = *icmp},
-      packet.packet);
+      offending);
 }
 
 bool UdpFlows::on_socket(Instant now, const SocketOwner& owner) {
   if (owner.kind == OwnerKind::kPublished) {
     if (owner.index >= published_.size()) return false;
     const PublishedUdp& published = published_[owner.index];
-    Inbox inbox(*this, now, owner, Endpoint{.port = published.guest_port});
+    Inbox inbox(*this, now, owner, MappingKey{.guest = {.port = published.guest_port}});
     return context_.host.receive(published.socket, kReceiveBudget, inbox);
   }
   const FlowId id{.index = owner.index, .generation = owner.generation};
   const Mapping* const mapping = mappings_.get(id);
   if (mapping == nullptr) return false;
-  Inbox inbox(*this, now, owner, mappings_.key_of(id).guest);
+  Inbox inbox(*this, now, owner, mappings_.key_of(id));
   return context_.host.receive(mapping->socket, kReceiveBudget, inbox);
 }
 
@@ -287,7 +394,7 @@ void UdpFlows::deliver(Instant now, FlowId id, const ReceivedDatagram& datagram)
 }
 
 void UdpFlows::deliver_error(Instant now, const FlowKey& key, const DatagramError& error) {
-  std::array<std::uint8_t, kIpv6HeaderSize + kUdpHeaderSize + kQuotedPayload> offending{};
+  std::array<std::uint8_t, kQuotedDatagram> offending{};
   const std::size_t size = write_quoted_datagram(offending, key, error.payload);
   show_host_error(now, context_, key.guest.address, error, Bytes(offending).first(size));
 }
@@ -308,8 +415,14 @@ void UdpFlows::on_deadline(Instant now) {
 }
 
 void UdpFlows::end(FlowId id, FlowEnd how) {
-  report(id, how);
   const Flow flow = *flows_.get(id);
+  if (!flow.destination) {
+    // Still looked up: nobody has heard of it, and it holds no socket.
+    lookups_.cancel(Waits::kUdp, id);
+    held_.drop_all(id);
+    return flows_.erase(id);
+  }
+  report(id, how);
   flows_.erase(id);
   if (flow.published >= 0) return;
   Mapping* const mapping = mappings_.get(flow.mapping);
@@ -336,10 +449,11 @@ std::optional<std::uint32_t> UdpFlows::rejudge(Instant now, std::uint32_t cursor
     cursor = id->index + 1;
     const FlowKey& key = flows_.key_of(*id);
     const Flow& flow = *flows_.get(*id);
-    const Judgement judgement =
-        flow.published >= 0 ? context_.admission.judge_inbound(Protocol::kUdp, key.guest,
-                                                               flow.destination->endpoint())
-                            : context_.admission.judge(now, Protocol::kUdp, key.guest, key.remote);
+    if (!flow.destination) continue;  // Judged when its name has been looked up.
+    const Judgement judgement = flow.published >= 0
+                                    ? context_.admission.judge_inbound(Protocol::kUdp, key.guest,
+                                                                       flow.destination->endpoint())
+                                    : context_.admission.rejudge(now, flow.destination->request());
     if (judgement.allowed) continue;
     context_.refusals.refuse(now, judgement, {});
     end(*id, FlowEnd::kRevoked);

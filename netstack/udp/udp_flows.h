@@ -12,6 +12,12 @@
 // is a host socket that the supervisor bound: a client's first datagram is judged as inbound, the
 // flow keeps the client's true address, and answers leave by the published socket.
 //
+// A flow by name (an address of the name pool) is judged by its name, looked up on the host's side,
+// and bound to the one address that flow/named_choice.h takes; until then its first datagrams wait
+// (flow/held_datagrams.h). It has a mapping of its own. QUIC by name (port 443) is rejected at once
+// with port unreachable unless the settings let it pass, so that clients fall back to TCP, whose
+// first flight can be looked at.
+//
 // Trains (UDP_SEGMENT on the way out, UDP_GRO on the way in, USO on the tap) pass as one buffer
 // each way. Port 53 never comes here: names/ answers it. Multicast goes nowhere.
 //
@@ -24,9 +30,12 @@
 #include <vector>
 
 #include "netstack/flow/context.h"
+#include "netstack/flow/held_datagrams.h"
 #include "netstack/flow/key.h"
+#include "netstack/flow/named_choice.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
+#include "netstack/names/name_lookups.h"
 #include "netstack/wire/udp.h"
 
 namespace cordon {
@@ -37,9 +46,9 @@ struct PublishedUdp {
   std::uint16_t guest_port = 0;
 };
 
-class UdpFlows {
+class UdpFlows final : private LookupWaiters {
  public:
-  UdpFlows(const FlowContext& context, std::vector<PublishedUdp> published);
+  UdpFlows(const FlowContext& context, NameLookups& lookups, std::vector<PublishedUdp> published);
 
   /// A datagram, or a train of `segment_size`, from the tap.
   void on_datagram(Instant now, const IpPacket& packet, const UdpDatagram& datagram,
@@ -59,8 +68,9 @@ class UdpFlows {
  private:
   enum List : std::uint8_t { kListNormal, kListWellKnown, kLists };
   struct Flow {
-    std::optional<AllowedDestination> destination;
-    FlowId mapping;
+    std::optional<AllowedDestination> destination;  // none while the name is looked up
+    FlowId mapping;                                 // once there is a destination
+    NamedChoice choice;
     std::int32_t published = -1;  // index, or -1: an outbound flow with a mapping
     std::uint8_t list = kListNormal;
     std::uint32_t id = 0;
@@ -74,14 +84,18 @@ class UdpFlows {
   class Inbox;
 
   std::optional<FlowId> open(Instant now, const FlowKey& key, const IpPacket& packet);
-  std::optional<FlowId> mapping_for(Instant now, const Endpoint& guest, const IpPacket& packet);
+  std::optional<FlowId> open_named(Instant now, const FlowKey& key, const IpPacket& packet);
+  void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
+  void begin_named(Instant now, FlowId id, const Judgement& judgement);
+  std::optional<FlowId> mapping_for(Instant now, const MappingKey& key, Family family,
+                                    Bytes offending);
   std::optional<FlowId> open_published(Instant now, const FlowKey& key, const Endpoint& client,
                                        std::size_t published);
   bool make_room(Instant now, bool needs_mapping);
   [[nodiscard]] std::optional<FlowId> idle_flow(Instant now) const;
-  void send_up(Instant now, FlowId id, const IpPacket& packet, const UdpDatagram& datagram,
-               std::uint16_t segment_size);
-  void answer_errno(Instant now, const IpPacket& packet, int error);
+  void send_up(Instant now, FlowId id, const SendFields& fields, Bytes payload, Bytes offending);
+  void refuse(Instant now, const Judgement& judgement, Bytes offending);
+  void answer_errno(Instant now, const Endpoint& guest, Bytes offending, int error);
   void deliver(Instant now, FlowId id, const ReceivedDatagram& datagram);
   void deliver_error(Instant now, const FlowKey& key, const DatagramError& error);
   [[nodiscard]] SocketHandle socket_of(const Flow& flow);
@@ -89,6 +103,8 @@ class UdpFlows {
   void report(FlowId id, std::optional<FlowEnd> how);
 
   FlowContext context_;
+  NameLookups& lookups_;
+  HeldDatagrams held_;
   FlowTable<FlowKey, Flow, kLists> flows_;
   FlowTable<MappingKey, Mapping, 1> mappings_;
   std::vector<PublishedUdp> published_;

@@ -73,6 +73,8 @@ std::string_view drop_name(Drop drop) {
       return "destination-rate";
     case Drop::kIcmpRate:
       return "icmp-rate";
+    case Drop::kAwaitsName:
+      return "awaits-name";
     case Drop::kNoHostResource:
       return "no-host-resource";
     case Drop::kTapFull:

@@ -208,6 +208,11 @@ void World::advance(Duration duration) {
   now = until;
 }
 
+void World::changes_policy(const WorldOptions& options) {
+  translator.set_policy(now, make_policy(options), options.names);
+  run_due();
+}
+
 void World::host_changes(bool is_address_lost) {
   translator.on_host_change(now, is_address_lost);
   run_due();

@@ -94,6 +94,7 @@ class World {
 
   // Time and the rest of the host.
   void advance(Duration duration);
+  void changes_policy(const WorldOptions& options);
   void host_changes(bool is_address_lost = false);
   void supervisor_tells(std::uint32_t denial) {
     translator.on_denial_told(denial);

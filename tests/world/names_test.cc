@@ -1,0 +1,671 @@
+// The resolver where names are enforced (leaks.md T1 to T13), UDP and echo by name, pins, and what
+// a change of policy does to all of them.
+#include <cerrno>
+
+#include <gtest/gtest.h>
+
+#include "tests/world/naming.h"
+
+namespace cordon::world {
+namespace {
+
+WorldOptions leak_policy() { return {.allow = {"ok.example", "*.wild.example"}}; }
+
+void fill(Naming& world) {
+  world.zone["ok.example"] = {"198.51.100.17", "2001:db8::17"};
+  world.zone["evil.example"] = {"198.51.100.66"};
+  world.zone["a.wild.example"] = {"198.51.100.18"};
+}
+
+// T1, T8: nobody inside ever looks a denied name up.
+TEST(NamesDenied, AreFilteredWithoutAPacketToAnybody) {
+  Naming world(leak_policy());
+  fill(world);
+  for (const char* name :
+       {"evil.example", "secret.evil.example", "ok.example.evil.example", "xok.example",
+        "wild.example", "ok.example.corp.lan", "example", "metadata.google.internal",
+        "nosuch.cordon.internal.evil.example", "17.100.51.198.in-addr.arpa"}) {
+    for (const std::uint16_t type : {1, 28, 16, 65, 12, 33}) {
+      const DnsSeen answer = world.resolves(name, type);
+      EXPECT_EQ(answer.rcode, 3) << name;
+      EXPECT_EQ(answer.extended_error, 17) << name;
+      EXPECT_TRUE(answer.addresses.empty());
+    }
+  }
+  EXPECT_EQ(world.host_contacts(), 0U);
+  EXPECT_EQ(world.events.denials.size(), 10U) << "one for each name";
+  EXPECT_EQ(world.events.denials[0].kind, Denial::Kind::kQuery);
+  EXPECT_EQ(world.events.denials[0].verdict.reason, Reason::kDefault);
+  // The allowed twin.
+  EXPECT_EQ(world.resolves("ok.example").addresses.size(), 1U);
+  EXPECT_GT(world.host_contacts(), 0U);
+}
+
+// T2: whatever server the guest means to ask.
+TEST(NamesDenied, AreFilteredWhoeverIsAsked) {
+  Naming world(leak_policy());
+  fill(world);
+  for (const char* server : {"8.8.8.8:53", "1.1.1.1:53", "[2001:4860:4860::8888]:53"}) {
+    world.guest_sends(Udp().to(server).payload(dns_query(1, "evil.example")));
+    EXPECT_EQ(read_dns(world.expect_udp().payload).rcode, 3);
+    world.guest_sends(Syn().to(server).from_port(41000));
+    (void)world.expect_syn_ack();
+    const Octets query = dns_query(2, "evil.example");
+    std::string framed{0, static_cast<char>(query.size())};
+    framed.append(query.begin(), query.end());
+    world.says(world.guest_socket().handle, framed);
+    const std::string heard = world.guest_socket().heard;
+    ASSERT_GT(heard.size(), 2U);
+    EXPECT_EQ(read_dns(Octets(heard.begin() + 2, heard.end())).rcode, 3);
+    EXPECT_EQ(world.host_contacts(), 0U);
+    world.reset_arrives(world.guest_socket().handle);
+  }
+}
+
+// T3, T12: types that no rule lists, for a name that is allowed.
+TEST(NamesTypes, ThatNoRuleListsHaveNoDataAndAreNotPassedOn) {
+  Naming world(leak_policy());
+  fill(world);
+  for (const std::uint16_t type : {16, 10, 15, 33, 64, 65, 2, 5, 6, 12, 99, 257, 65280}) {
+    const DnsSeen answer = world.resolves("ok.example", type);
+    EXPECT_EQ(answer.rcode, 0) << type;
+    EXPECT_EQ(answer.answers, 0) << type;
+  }
+  for (const std::uint16_t type : {255, 252, 251}) {  // ANY, AXFR, IXFR
+    EXPECT_EQ(world.resolves("ok.example", type).rcode, 4) << type;
+  }
+  Octets chaos = dns_query(1, "ok.example", 16);
+  chaos[chaos.size() - 1] = 3;
+  world.guest_sends(Udp().to("8.8.8.8:53").payload(chaos));
+  EXPECT_EQ(read_dns(world.expect_udp().payload).rcode, 4);
+  EXPECT_EQ(world.host_contacts(), 0U);
+}
+
+TEST(NamesTypes, ThatARuleListsArePassedOnAlone) {
+  Naming world({.allow = {"ok.example"}, .each_rule = [](Rule& rule) {
+                  rule.dns_types = {15, 33, 16};
+                }});
+  world.asks("OK.example", 15);
+  const Octets query = world.dns_socket().sent.back().payload;
+  EXPECT_EQ(read_dns(query).name, "ok.example");
+  EXPECT_EQ(read_dns(query).type, 15);
+  // MX with a compressed target, and an address in the additional section.
+  Octets answer = dns_answer(query, 0);
+  const auto append = [&](std::initializer_list<int> octets) {
+    for (const int octet : octets) answer.push_back(static_cast<std::uint8_t>(octet));
+  };
+  append({0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 9, 0, 10, 4, 'm', 'a', 'i', 'l', 0xc0, 12});
+  append({4, 'm', 'a', 'i', 'l', 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 9});
+  answer[7] = 1;
+  answer[11] = 1;
+  world.datagram_arrives(world.dns_socket().handle, endpoint("198.51.100.53:53"), answer);
+  const Seen seen = world.expect_udp();
+  const DnsSeen copy = read_dns(seen.payload);
+  EXPECT_EQ(copy.rcode, 0);
+  EXPECT_EQ(copy.answers, 1);
+  EXPECT_EQ(copy.name, "OK.example");
+  EXPECT_TRUE(copy.addresses.empty()) << "the additional section stays outside";
+  const std::string text(seen.payload.begin(), seen.payload.end());
+  EXPECT_NE(text.find(std::string("\x04mail\x02ok\x07"
+                                  "example\0",
+                                  17)),
+            std::string::npos);
+}
+
+// T4: nothing of the guest's question but its name and type.
+TEST(NamesQuestions, AreRebuilt) {
+  Naming world(leak_policy());
+  fill(world);
+  Octets query = dns_query(0x4242, "oK.eXAMPLE", 1, 4096);
+  query[3] |= 0x10;  // CD
+  query.resize(query.size() - 2);
+  const auto append = [&](std::initializer_list<int> octets) {
+    for (const int octet : octets) query.push_back(static_cast<std::uint8_t>(octet));
+  };
+  // Client subnet, cookie, padding.
+  append({0, 11 + 12 + 8, 0, 8, 0, 7, 0, 1, 24, 0, 10, 9, 8, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8});
+  append({0, 12, 0, 4, 0, 0, 0, 0});
+  world.guest_sends(Udp().to("198.51.100.1:53").payload(query));
+  const Octets sent = world.dns_socket().sent.back().payload;
+  Octets plain = dns_query(0, "ok.example", 1, 1232);
+  plain[0] = sent[0];
+  plain[1] = sent[1];
+  EXPECT_EQ(sent, plain);
+}
+
+// T5
+TEST(NamesBudget, OfAWildcardIsSixtyNamesAMinute) {
+  Naming world(leak_policy());
+  std::size_t refused = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string name = "label" + std::to_string(i) + ".wild.example";
+    world.zone[name] = {"198.51.100.18"};
+    const DnsSeen answer = world.resolves(name);
+    if (answer.rcode != 3) continue;
+    ++refused;
+    EXPECT_EQ(answer.extended_error, 17);
+  }
+  EXPECT_EQ(refused, 940U);
+  EXPECT_EQ(world.questions.size(), 60U);
+  EXPECT_EQ(world.events.denials.back().verdict.reason, Reason::kLimit);
+  // The same names again cost nothing; others have their own budget or none.
+  EXPECT_EQ(world.resolves("label7.wild.example").rcode, 0);
+  world.zone["ok.example"] = {"198.51.100.17"};
+  EXPECT_EQ(world.resolves("ok.example").rcode, 0);
+  world.advance(61s);
+  EXPECT_EQ(world.resolves("label999.wild.example").rcode, 0);
+}
+
+TEST(NamesBudget, OfAWildcardIsFourThousandOctetsAMinute) {
+  Naming world(leak_policy());
+  std::size_t answered = 0;
+  for (int i = 0; i < 60; ++i) {
+    std::string name;
+    for (int label = 0; label < 3; ++label)
+      name += std::string(60, static_cast<char>('a' + i % 26)) + ".";
+    name += std::to_string(i) + ".wild.example";
+    world.zone[name] = {"198.51.100.18"};
+    if (world.resolves(name).rcode == 0) ++answered;
+  }
+  EXPECT_EQ(answered, 4096U / (3 * 61 + 2));
+}
+
+// T7
+TEST(NamesPointers, OfPoolAddressesAreAnsweredInsideAndOthersGoNowhere) {
+  Naming world(leak_policy());
+  fill(world);
+  const Endpoint ok = world.looks_up("ok.example", 443);
+  const std::size_t contacts = world.host_contacts();
+  const auto octets = ok.address.octets();
+  const std::string reverse = std::to_string(octets[3]) + "." + std::to_string(octets[2]) + "." +
+                              std::to_string(octets[1]) + "." + std::to_string(octets[0]) +
+                              ".in-addr.arpa";
+  world.asks(reverse, 12);
+  const Seen seen = world.expect_udp();
+  const std::string text(seen.payload.begin(), seen.payload.end());
+  EXPECT_EQ(read_dns(seen.payload).answers, 1);
+  EXPECT_NE(text.find(std::string("\x02ok\x07"
+                                  "example\0",
+                                  12)),
+            std::string::npos);
+  EXPECT_EQ(world.resolves("8.8.8.8.in-addr.arpa", 12).rcode, 3);
+  EXPECT_EQ(world.host_contacts(), contacts);
+}
+
+// T9
+TEST(NamesMissing, StayMissing) {
+  Naming world(leak_policy());
+  EXPECT_EQ(world.resolves("nosuch.wild.example").rcode, 3);
+  EXPECT_EQ(world.questions.size(), 1U);
+  EXPECT_FALSE(world.events.denials.size());
+}
+
+TEST(NamesMissing, ANameWithoutAddressesHasNone) {
+  Naming world(leak_policy());
+  world.zone["ok.example"] = {};
+  const DnsSeen answer = world.resolves("ok.example");
+  EXPECT_EQ(answer.rcode, 0);
+  EXPECT_EQ(answer.answers, 0);
+  const std::vector<NameQuestion> both{{"ok.example", 1}, {"ok.example", 28}};
+  EXPECT_EQ(world.questions, both);
+}
+
+TEST(NamesMissing, AnUpstreamThatFailsIsServfail) {
+  Naming world(leak_policy());
+  world.zone["ok.example"].rcode = 2;
+  EXPECT_EQ(world.resolves("ok.example").rcode, 2);
+  world.asks("ok.example");
+  world.advance(10s);
+  EXPECT_EQ(world.expect_answer().rcode, 2);
+}
+
+TEST(NamesMapped, BothFamiliesAreAnsweredWhicheverTheNameHas) {
+  for (const char* only : {"198.51.100.17", "2001:db8::17"}) {
+    Naming world(leak_policy());
+    world.zone["ok.example"] = {only};
+    for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+      const Endpoint remote = world.looks_up("ok.example", 443, family);
+      EXPECT_EQ(remote.address.family(), family);
+      world.connects(remote, family == Family::kIpv4 ? 40000 : 40001);
+      EXPECT_EQ(world.host.dialled.back().address, address(only));
+    }
+  }
+}
+
+// T10
+struct Aliases {
+  Octets message;
+  std::uint16_t count = 0;
+  // owner -> target, both "x.example"-like names.
+  void add(std::string_view owner, std::string_view target) {
+    put_name(owner);
+    for (const int octet : {0, 5, 0, 1, 0, 0, 0, 60}) put(octet);
+    put(0);
+    put(static_cast<int>(target.size() + 2));
+    put_name(target);
+    ++count;
+  }
+  void add_address(std::string_view owner) {
+    put_name(owner);
+    for (const int octet : {0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 17}) put(octet);
+    ++count;
+  }
+  Octets answer(const Octets& query) const {
+    Octets out = dns_answer(query, 0);
+    out[7] = static_cast<std::uint8_t>(count);
+    out.insert(out.end(), message.begin(), message.end());
+    return out;
+  }
+
+ private:
+  void put(int octet) { message.push_back(static_cast<std::uint8_t>(octet)); }
+  void put_name(std::string_view name) {
+    const Octets query = dns_query(0, name);
+    message.insert(message.end(), query.begin() + 12, query.end() - 4);
+  }
+};
+
+TEST(NamesAliases, OfADeniedNameAreFollowedAndStayTheNameThatWasAsked) {
+  Naming world(leak_policy());
+  Aliases aliases;
+  aliases.add_address("evil.example");
+  aliases.add("cdn.example", "evil.example");
+  aliases.add("ok.example", "cdn.example");
+  world.asks("ok.example");
+  world.datagram_arrives(world.dns_socket().handle, endpoint("198.51.100.53:53"),
+                         aliases.answer(world.dns_socket().sent.back().payload));
+  const DnsSeen answer = world.expect_answer();
+  EXPECT_EQ(answer.answers, 1) << "no alias is told";
+  ASSERT_EQ(answer.addresses.size(), 1U);
+  world.guest_sends(Syn().to(Endpoint{.address = answer.addresses[0], .port = 443}));
+  world.zone["ok.example"] = {"198.51.100.17"};
+  world.upstreams_answer();
+  ASSERT_EQ(world.host.dialled.size(), 1U);
+  world.dial_succeeds(world.attempt().handle);
+  (void)world.expect_syn_ack();
+  EXPECT_EQ(world.events.flows.back().request.name->to_string(), "ok.example");
+  EXPECT_EQ(world.resolves("evil.example").rcode, 3);
+}
+
+TEST(NamesAliases, MoreThanEightOrInACircleFail) {
+  for (const int length : {8, 9, -1}) {
+    Naming world(leak_policy());
+    Aliases aliases;
+    if (length < 0) {
+      aliases.add("ok.example", "a.example");
+      aliases.add("a.example", "ok.example");
+    }
+    std::string last = "ok.example";
+    for (int i = 0; i < length; ++i) {
+      const std::string next = "alias" + std::to_string(i) + ".example";
+      aliases.add(last, next);
+      last = next;
+    }
+    aliases.add_address(last);
+    world.asks("ok.example");
+    world.datagram_arrives(world.dns_socket().handle, endpoint("198.51.100.53:53"),
+                           aliases.answer(world.dns_socket().sent.back().payload));
+    EXPECT_EQ(world.expect_answer().rcode, length == 8 ? 0 : 2) << length;
+  }
+}
+
+// T13, and T6 for what is neither DNS nor allowed.
+TEST(NamesElsewhere, MulticastAndOtherResolversGoNowhere) {
+  Naming world(leak_policy());
+  for (const char* to :
+       {"224.0.0.251:5353", "224.0.0.252:5355", "239.255.255.250:1900", "[ff02::fb]:5353",
+        "[ff02::1:3]:5355", "255.255.255.255:137", "10.0.2.255:137", "224.0.0.251:53"}) {
+    world.guest_sends(Udp().to(to).payload(dns_query(1, "ok.example")));
+  }
+  world.expect_nothing();
+  for (const char* to : {"1.1.1.1:853", "8.8.8.8:443", "[2606:4700:4700::1111]:443"}) {
+    world.guest_sends(Syn().to(to));
+    (void)world.expect_reset();
+  }
+  world.guest_sends(Udp().to("1.1.1.1:853"));
+  (void)world.expect_icmp(3, 13);
+  EXPECT_EQ(world.host_contacts(), 0U);
+}
+
+// T17: the metadata service has a name too.
+TEST(NamesMetadata, IsReachedByNoNameRule) {
+  Naming world({.allow = {"metadata.google.internal", "169.254.0.0/16"}});
+  world.zone["metadata.google.internal"] = {"169.254.169.254"};
+  const Endpoint remote = world.looks_up("metadata.google.internal", 80);
+  world.guest_sends(Syn().to(remote));
+  world.upstreams_answer();
+  (void)world.expect_reset();
+  world.guest_sends(Syn().to("169.254.169.254:80"));
+  (void)world.expect_reset();
+  EXPECT_TRUE(world.host.dialled.empty());
+}
+
+TEST(NamesLocal, AreAnsweredUnderEveryPolicy) {
+  Naming world(leak_policy());
+  EXPECT_EQ(world.resolves("localhost").addresses, std::vector{address("127.0.0.1")});
+  EXPECT_EQ(world.resolves("host.cordon.internal").addresses,
+            std::vector{door_address(Family::kIpv4)});
+  EXPECT_EQ(world.host_contacts(), 0U);
+}
+
+TEST(NamesDeniedByRule, WhereTheDefaultIsOpen) {
+  Naming world({.deny = {".evil.example"}});
+  fill(world);
+  EXPECT_EQ(world.resolves("evil.example").rcode, 3);
+  EXPECT_EQ(world.resolves("a.evil.example").rcode, 3);
+  EXPECT_EQ(world.host_contacts(), 0U);
+  world.connects(world.looks_up("ok.example", 8443));
+  EXPECT_EQ(world.host.dialled.back(), endpoint("198.51.100.17:8443"));
+}
+
+TEST(NamesAsked, OnlyAnAnswerCouldAllowAreNotLookedUp) {
+  Naming world({.ask = {"ask.example"}});
+  const DnsSeen answer = world.resolves("ask.example");
+  ASSERT_EQ(answer.addresses.size(), 1U);
+  EXPECT_TRUE(Prefix::parse("198.18.0.0/15")->contains(answer.addresses[0]));
+  EXPECT_EQ(world.host_contacts(), 0U);
+}
+
+TEST(NamesReported, GoOnAndAreTold) {
+  Naming world({.allow = {"ok.example"}, .mode = PolicyMode::kReport});
+  fill(world);
+  const Endpoint evil = world.looks_up("evil.example", 443);
+  ASSERT_EQ(world.events.denials.size(), 1U);
+  EXPECT_TRUE(world.events.denials[0].is_only_reported);
+  world.connects(evil);
+  ASSERT_EQ(world.events.denials.size(), 2U);
+  EXPECT_TRUE(world.events.denials[1].is_only_reported);
+  EXPECT_EQ(world.events.denials[1].request.name->to_string(), "evil.example");
+  EXPECT_EQ(world.drops(Drop::kDenied), 0U);
+}
+
+// UDP by name.
+const WorldOptions kNtp{
+    .allow = {"udp/ntp.example:123", "icmp/ntp.example", "udp/two.example:123"}};
+
+TEST(NamedUdp, HoldsTheFirstDatagramsUntilTheNameIsLookedUp) {
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    Naming world(kNtp);
+    world.zone["ntp.example"] = {"198.51.100.123"};
+    const Endpoint remote = world.looks_up("ntp.example", 123, family);
+    for (const char* text : {"one", "two", "three"}) world.guest_sends(Udp(text).to(remote));
+    EXPECT_EQ(world.sockets.opened(OwnerKind::kUdp), 0U);
+    world.upstreams_answer();
+    ASSERT_EQ(world.udp_socket().sent.size(), 3U);
+    EXPECT_EQ(world.udp_socket().sent[0].payload, octets("one"));
+    EXPECT_EQ(world.udp_socket().sent[2].payload, octets("three"));
+    EXPECT_EQ(world.udp_socket().sent[0].destination, endpoint("198.51.100.123:123"));
+    world.datagram_arrives(world.udp_socket().handle, "198.51.100.123:123", "answer");
+    const Seen answer = world.expect_udp();
+    EXPECT_EQ(answer.source, remote.address);
+    EXPECT_EQ(answer.text(), "answer");
+    // Nobody else is heard.
+    world.datagram_arrives(world.udp_socket().handle, "198.51.100.124:123", "other");
+    world.datagram_arrives(world.udp_socket().handle, "198.51.100.123:124", "other");
+    world.expect_nothing();
+    world.guest_sends(Udp("four").to(remote));
+    EXPECT_EQ(world.udp_socket().sent.size(), 4U);
+    EXPECT_EQ(world.sockets.opened(OwnerKind::kUdp), 1U);
+    world.advance(301s);
+    EXPECT_EQ(world.flow_sockets(), 0U);
+  }
+}
+
+TEST(NamedUdp, TwoNamesOfOneAddressKeepTheirAnswersApart) {
+  Naming world(kNtp);
+  world.zone["ntp.example"] = world.zone["two.example"] = {"198.51.100.123"};
+  const Endpoint one = world.looks_up("ntp.example", 123);
+  const Endpoint two = world.looks_up("two.example", 123);
+  world.guest_sends(Udp("one").to(one));
+  world.upstreams_answer();
+  const SocketHandle first = world.udp_socket().handle;
+  world.guest_sends(Udp("two").to(two));
+  world.upstreams_answer();
+  const SocketHandle second = world.udp_socket().handle;
+  ASSERT_NE(first, second);
+  world.datagram_arrives(second, "198.51.100.123:123", "2");
+  EXPECT_EQ(world.expect_udp().source, two.address);
+  world.datagram_arrives(first, "198.51.100.123:123", "1");
+  EXPECT_EQ(world.expect_udp().source, one.address);
+}
+
+TEST(NamedUdp, DeniedIsProhibitedWithoutALookUp) {
+  Naming world(kNtp);
+  world.zone["ntp.example"] = {"198.51.100.123"};
+  const Endpoint remote = world.looks_up("ntp.example", 124);
+  const std::size_t contacts = world.host_contacts();
+  world.guest_sends(Udp().to(remote));
+  (void)world.expect_icmp(3, 13);
+  EXPECT_EQ(world.host_contacts(), contacts);
+}
+
+TEST(NamedUdp, ReboundIsProhibitedAndAMissingNameUnreachable) {
+  Naming world(kNtp);
+  world.zone["ntp.example"] = {"10.0.0.1"};
+  const Endpoint remote = world.looks_up("ntp.example", 123);
+  world.guest_sends(Udp("payload").to(remote).from_port(4001));
+  world.upstreams_answer();
+  const Seen error = world.expect_icmp(3, 13);
+  EXPECT_EQ(read_quoted(error.payload)->destination, remote.address);
+  EXPECT_EQ(world.events.denials.at(0).verdict.reason, Reason::kRebind);
+  world.zone.clear();
+  world.guest_sends(Udp().to(remote).from_port(4002));
+  world.upstreams_answer();
+  (void)world.expect_icmp(3, 1);
+  EXPECT_EQ(world.sockets.opened(OwnerKind::kUdp), 0U);
+  EXPECT_EQ(world.translator.flows(), 0U);
+}
+
+TEST(NamedUdp, AnAddressWithoutARouteIsTheLastChoice) {
+  Naming world(kNtp);
+  world.routes.set("2001:db8::17", {RouteFacts::Type::kUnreachable});
+  world.zone["ntp.example"] = {"2001:db8::17", "198.51.100.123"};
+  const Endpoint remote = world.looks_up("ntp.example", 123, Family::kIpv6);
+  world.guest_sends(Udp("one").to(remote));
+  world.upstreams_answer();
+  EXPECT_EQ(world.udp_socket().sent.at(0).destination, endpoint("198.51.100.123:123"));
+}
+
+TEST(NamedUdp, HoldsAFewAndNoMore) {
+  Naming world(kNtp);
+  world.zone["ntp.example"] = {"198.51.100.123"};
+  const Endpoint remote = world.looks_up("ntp.example", 123);
+  for (int i = 0; i < 10; ++i) world.guest_sends(Udp("x").to(remote));
+  EXPECT_EQ(world.drops(Drop::kAwaitsName), 6U);
+  for (std::uint16_t port = 1000; port < 1200; ++port) {
+    world.guest_sends(Udp("x").to(remote).from_port(port));
+  }
+  world.upstreams_answer();
+  EXPECT_EQ(world.sockets.open_count(OwnerKind::kUdp), 201U);
+  world.advance(301s);
+  EXPECT_EQ(world.flow_sockets(), 0U);
+}
+
+TEST(NamedUdp, WithoutAnyAnswerIsUnreachableAndHoldsNothing) {
+  Naming world(kNtp);
+  world.zone["ntp.example"] = {"198.51.100.123"};
+  world.guest_sends(Udp("x").to(world.looks_up("ntp.example", 123)));
+  world.advance(11s);
+  (void)world.expect_icmp(3, 1);
+  EXPECT_EQ(world.translator.flows(), 0U);
+}
+
+// T29: the dial part.
+TEST(NamedQuic, IsRejectedAtOnceSoThatClientsFallBack) {
+  Naming world({.allow = {"ok.example", "udp/ok.example:443"}});
+  fill(world);
+  const Endpoint v4 = world.looks_up("ok.example", 443);
+  const Endpoint v6 = world.looks_up("ok.example", 443, Family::kIpv6);
+  world.guest_sends(Udp().to(v4));
+  (void)world.expect_icmp(3, 3);
+  world.guest_sends(Udp().to(v6));
+  (void)world.expect_icmp(1, 4);
+  EXPECT_TRUE(world.events.denials.empty());
+  EXPECT_EQ(world.sockets.opened(OwnerKind::kUdp), 0U);
+  Naming allowed({.allow = {"ok.example", "udp/ok.example:443"},
+                  .names = {.quic = NameSettings::Quic::kByName}});
+  fill(allowed);
+  allowed.guest_sends(Udp("quic").to(allowed.looks_up("ok.example", 443)));
+  allowed.upstreams_answer();
+  EXPECT_EQ(allowed.udp_socket().sent.size(), 1U);
+}
+
+// Echo by name.
+TEST(NamedEcho, IsAnsweredWhicheverFamilyTheNameHas) {
+  for (const char* only : {"198.51.100.123", "2001:db8::123"}) {
+    for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+      Naming world(kNtp);
+      world.zone["ntp.example"] = {only};
+      const Endpoint remote = world.looks_up("ntp.example", 0, family);
+      world.guest_sends(Ping().to(remote).id(9).sequence(3).payload("0123456789"));
+      EXPECT_EQ(world.sockets.opened(OwnerKind::kEcho), 0U);
+      world.upstreams_answer();
+      ASSERT_EQ(world.ping_socket().sent.size(), 1U);
+      Octets message = world.ping_socket().sent[0].payload;
+      const bool is_v4 = address(only).is_v4();
+      EXPECT_EQ(message.at(0), is_v4 ? 8 : 128);
+      message[0] = is_v4 ? 0 : 129;
+      world.datagram_arrives(world.ping_socket().handle, Endpoint{.address = address(only)},
+                             message);
+      const Seen reply = world.expect_packet();
+      EXPECT_TRUE(reply.is_icmp());
+      EXPECT_EQ(reply.type, family == Family::kIpv4 ? 0 : 129);
+      EXPECT_EQ(reply.source, remote.address);
+      EXPECT_EQ(reply.id, 9);
+      EXPECT_EQ(reply.sequence, 3);
+      EXPECT_EQ(reply.text(), "0123456789");
+    }
+  }
+}
+
+TEST(NamedEcho, DeniedReboundOrMissingIsSaid) {
+  Naming world({.allow = {"icmp/ntp.example", "ok.example"}});
+  fill(world);
+  world.zone["ntp.example"] = {"127.0.0.1"};
+  const Endpoint ok = world.looks_up("ok.example", 0);
+  const Endpoint ntp = world.looks_up("ntp.example", 0);
+  world.guest_sends(Ping().to(ok).id(1));
+  (void)world.expect_icmp(3, 13);
+  world.guest_sends(Ping().to(ntp).id(2));
+  world.upstreams_answer();
+  (void)world.expect_icmp(3, 13);
+  world.zone.clear();
+  world.guest_sends(Ping().to(ntp).id(3));
+  world.upstreams_answer();
+  (void)world.expect_icmp(3, 1);
+  EXPECT_EQ(world.sockets.opened(OwnerKind::kEcho), 0U);
+  EXPECT_EQ(world.translator.flows(), 0U);
+}
+
+// Pin mode: real addresses, known by the answers that had them.
+WorldOptions pinned() {
+  return {.allow = {"ok.example", "*.wild.example"}, .names = {.mode = NameSettings::Mode::kPin}};
+}
+
+TEST(NamesPinned, AreAnsweredWithTheirAddressesWhichMayThenBeDialled) {
+  Naming world(pinned());
+  fill(world);
+  const Endpoint ok = world.looks_up("ok.example", 443);
+  EXPECT_EQ(ok, endpoint("198.51.100.17:443"));
+  EXPECT_EQ(world.looks_up("ok.example", 443, Family::kIpv6), endpoint("[2001:db8::17]:443"));
+  world.guest_connects("198.51.100.17:443");
+  EXPECT_EQ(world.events.flows.back().request.name->to_string(), "ok.example");
+  world.guest_sends(Syn().to("198.51.100.17:22").from_port(41000));
+  (void)world.expect_reset();
+}
+
+// T21 and T22: an address that no allowed name was answered with.
+TEST(NamesPinned, AnAddressThatWasNoAnswerIsDenied) {
+  Naming world(pinned());
+  fill(world);
+  world.guest_sends(Syn().to("198.51.100.17:443"));
+  (void)world.expect_reset();
+  EXPECT_EQ(world.events.denials.at(0).verdict.reason, Reason::kNoName);
+  (void)world.looks_up("ok.example", 443);
+  world.guest_sends(Syn().to("198.51.100.66:443"));
+  (void)world.expect_reset();
+  EXPECT_TRUE(world.host.dialled.empty());
+  world.guest_connects("198.51.100.17:443");
+}
+
+TEST(NamesPinned, HoldForAnHourAndAFlowForAsLongAsItLives) {
+  Naming world(pinned());
+  fill(world);
+  (void)world.looks_up("ok.example", 443);  // TTL 60
+  world.advance(59min);
+  world.guest_connects("198.51.100.17:443");
+  world.advance(2min);
+  world.guest_sends(Syn().to("198.51.100.17:443").from_port(41000));
+  (void)world.expect_reset();
+  world.host_changes();
+  world.advance(1s);
+  EXPECT_EQ(world.flow_sockets(), 2U) << "the flow is older than its pin, and lives";
+  (void)world.looks_up("ok.example", 443);
+  world.guest_connects("198.51.100.17:443", 41001);
+}
+
+TEST(NamesPinned, AddressesThatNoNameLeadsToAreLeftOut) {
+  Naming world(pinned());
+  world.zone["ok.example"] = {"127.0.0.1", "0.0.0.0",  "169.254.169.254",
+                              "224.0.0.1", "10.0.0.1", "198.51.100.17"};
+  EXPECT_EQ(world.resolves("ok.example").addresses,
+            (std::vector{address("10.0.0.1"), address("198.51.100.17")}));
+  world.guest_sends(Syn().to("10.0.0.1:443"));
+  (void)world.expect_reset();
+  EXPECT_EQ(world.events.denials.at(0).verdict.reason, Reason::kRebind);
+  EXPECT_TRUE(world.host.dialled.empty());
+}
+
+TEST(NamesPinned, QuicToThemIsRejected) {
+  Naming world(pinned());
+  fill(world);
+  (void)world.looks_up("ok.example", 443);
+  world.guest_sends(Udp().to("198.51.100.17:443"));
+  (void)world.expect_icmp(3, 3);
+}
+
+// T37: another policy.
+TEST(NamesPolicyChange, ResetsWhatIsNoLongerAllowedAndNothingElse) {
+  Naming world({.allow = {"ok.example", "*.wild.example", "udp/ntp.example:123", "198.51.100.99"}});
+  fill(world);
+  world.zone["ntp.example"] = {"198.51.100.123"};
+  world.connects(world.looks_up("ok.example", 443), 41000);
+  const SocketHandle kept = world.host_socket().handle;
+  world.connects(world.looks_up("a.wild.example", 443), 41001);
+  const SocketHandle gone = world.host_socket().handle;
+  world.guest_connects("198.51.100.99:80", 41002);
+  const SocketHandle plain = world.host_socket().handle;
+  world.guest_sends(Udp().to(world.looks_up("ntp.example", 123)).from_port(41003));
+  world.upstreams_answer();
+  const SocketHandle ntp = world.udp_socket().handle;
+  world.changes_policy({.allow = {"ok.example"}, .default_action = DefaultAction::kDeny});
+  world.advance(1s);
+  EXPECT_TRUE(world.sockets.is_open(kept));
+  EXPECT_EQ(world.sockets.was(gone).end, End::kReset);
+  EXPECT_EQ(world.sockets.was(plain).end, End::kReset);
+  EXPECT_FALSE(world.sockets.is_open(ntp));
+  EXPECT_EQ(world.resolves("a.wild.example").rcode, 3);
+  world.connects(world.looks_up("ok.example", 443), 41010);
+}
+
+TEST(NamesPolicyChange, MayTakeAndGiveNames) {
+  Naming world({.allow = {"ok.example"}});
+  fill(world);
+  const Endpoint ok = world.looks_up("ok.example", 443);
+  world.guest_sends(Syn().to(ok).from_port(41000).seq(4));
+  world.upstreams_answer();
+  world.changes_policy({.allow = {"evil.example"}, .default_action = DefaultAction::kDeny});
+  EXPECT_EQ(world.expect_reset().ack, 5U) << "a dial under way ends too";
+  EXPECT_EQ(world.flow_sockets(), 0U);
+  world.guest_sends(Syn().to(ok).from_port(41001));
+  (void)world.expect_reset();
+  world.connects(world.looks_up("evil.example", 443), 41002);
+  // Without names at all the pool's addresses keep their meaning.
+  world.changes_policy({});
+  world.advance(1s);
+  world.connects(ok, 41003);
+  EXPECT_EQ(world.host.dialled.back(), endpoint("198.51.100.17:443"));
+}
+
+}  // namespace
+}  // namespace cordon::world
