@@ -3,9 +3,9 @@
 // connection's life is TcpFlows'.
 //
 // Several questions may be under way on one connection, and are answered in any order. A guest that
-// sends a shorter or longer message than a question can be, or does not read its answers, is cut off. All
-// memory is reserved at the start (calloc() gives pages that nobody has written): kMaxDnsStreams
-// connections, each with room for one question and one longest answer.
+// sends a shorter or longer message than a question can be, or does not read its answers, is cut
+// off. All memory is reserved at the start (calloc() gives pages that nobody has written):
+// kMaxDnsStreams connections, each with room for one question and one longest answer.
 #pragma once
 
 #include <cstdlib>

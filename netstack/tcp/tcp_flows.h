@@ -116,7 +116,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     bool is_counted = false;       // in the budget of `account`
     bool is_paced = false;         // in paced_
     bool is_limit_reported = false;
-    std::uint8_t answer = 0;  // kRefused: which of answers_, plus one
+    std::uint8_t answer = 0;        // kRefused: which of answers_, plus one
     std::uint8_t socket_tries = 0;  // for a socket in the guest's namespace
     SocketHandle host;
     SocketHandle guest;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "netstack/names/dns_answers.h"
 #include "netstack/names/dns_message.h"
 #include "netstack/names/local_names.h"
 
@@ -105,6 +106,40 @@ void check_response(Bytes message, std::size_t room) {
   require(read_dns_header(cut)->is_truncated);
 }
 
+// An upstream's response, read for the name and rewritten for a guest who asked for what it is
+// about.
+void check_upstream_response(Bytes message, std::size_t room) {
+  const std::optional<DnsHeader> header = read_dns_header(message);
+  if (!header || header->question_count != 1 || !is_whole_dns_message(message)) return;
+  std::size_t offset = kDnsHeaderOctets;
+  const std::optional<DnsName> name = DnsName::read(message, offset);
+  if (!name) return;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    const DnsAddresses found = read_dns_addresses(message, *name, family);
+    require(found.count <= DnsAddresses::kMost);
+    require((found.outcome == DnsAddresses::Outcome::kFound) == (found.count > 0));
+    for (const IpAddress& address : found.all()) require(address.family() == family);
+  }
+  std::vector<std::uint8_t> out(room);
+  for (const std::uint16_t type :
+       {dns_type::kMx, dns_type::kSrv, dns_type::kTxt, dns_type::kNs, dns_type::kPtr}) {
+    DnsQuery query;
+    query.header.id = header->id;
+    query.question = {.name = *name, .type = type};
+    if (room % 2 == 0) query.edns = DnsEdns{};
+    const std::size_t octets = copy_dns_answers(query, message, out);
+    require(octets <= room);
+    if (octets == 0) continue;
+    const Bytes copy = Bytes(out).first(octets);
+    require(is_whole_dns_message(copy));
+    DnsRecords records(copy);
+    while (const std::optional<DnsRecord> record = records.next()) {
+      require(record->type == type || record->type == dns_type::kOpt);
+      require(record->type == dns_type::kOpt || record->name == *name);
+    }
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -113,6 +148,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Bytes message(data + 2, size - 2);
   check_records(message);
   check_response(message, room);
+  check_upstream_response(message, room);
   const auto query = parse_dns_query(message);
   if (query) {
     check_query(message, *query, room);

@@ -86,8 +86,9 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
     sink.on_error(DatagramError{.destination = last_peer, .error = ECONNREFUSED});
     if (budget == 0) return false;
     message[2] |= 0x80;  // where it is a DNS query it becomes its own answer
+    const std::size_t answer = answers_questions ? add_address() : 0;
     sink.on_datagram(ReceivedDatagram{
-        .peer = last_peer, .payload = Bytes(message).first(size), .segment_size = 9});
+        .peer = last_peer, .payload = Bytes(message).first(size + answer), .segment_size = 9});
     return false;
   }
   void close(SocketHandle /*socket*/) override { --open_count; }
@@ -121,6 +122,20 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
   void reset(SocketHandle /*socket*/) override { --open_count; }
   void drop_hold(PipeHold& /*hold*/) override {}
 
+  // An A record behind the question, where there is one and nothing else; its octets.
+  std::size_t add_address() {
+    constexpr std::array<std::uint8_t, 16> kRecord{0xc0, 12, 0, 1, 0,   1,  0,   0,
+                                                   0,    60, 0, 4, 198, 51, 100, 7};
+    constexpr std::size_t kOpt = 11;  // the query's own, which is taken away
+    if (last_owner.kind != OwnerKind::kDns || size < 12 + kOpt || message[11] != 1) return 0;
+    message[7] = 1;
+    message[11] = 0;
+    size -= kOpt;
+    std::ranges::copy(kRecord, message.begin() + static_cast<std::ptrdiff_t>(size));
+    return kRecord.size();
+  }
+
+  bool answers_questions = false;
   SocketOwner last_owner;
   Endpoint last_peer;
   Endpoint client;
@@ -159,6 +174,65 @@ TEST(Allocation, IsCounted) {
   ::operator delete(::operator new(1));  // a pair that the compiler may not leave out
   is_counting = false;
   EXPECT_GE(allocations, 1U);
+}
+
+// Names are answered, dialled, pinned, refused and counted without a piece of new memory too. The
+// upstream of this world answers every question with one address.
+TEST(Allocation, NeverHappensForNamesEither) {
+  for (const NameSettings::Mode mode : {NameSettings::Mode::kMap, NameSettings::Mode::kPin}) {
+    QuietTap tap;
+    QuietHost quiet;
+    quiet.answers_questions = true;
+    QuietRoutes routes;
+    FakeEntropy entropy(1);
+    QuietEvents events;
+    Translator translator(
+        make_config({.allow = {"*.wild.example", "udp/*.wild.example:123", "icmp/*.wild.example"},
+                     .default_action = DefaultAction::kDeny,
+                     .names = {.mode = mode, .wildcard_names_per_minute = 1000000}}),
+        TranslatorSeams{.tap = tap,
+                        .host = quiet,
+                        .guest = quiet,
+                        .streams = quiet,
+                        .routes = routes,
+                        .entropy = entropy,
+                        .events = events},
+        TranslatorPorts{}, 4096);
+    std::vector<Octets> frames;
+    for (std::uint16_t i = 0; i < 200; ++i) {
+      const std::string name = "n" + std::to_string(i) + ".wild.example";
+      const std::string denied = "n" + std::to_string(i) + ".evil.example";
+      for (const std::uint16_t type : {1, 28, 65}) {
+        frames.push_back(
+            Udp().from_port(1000 + i).to("10.0.2.3:53").payload(dns_query(i, name, type)).frame());
+      }
+      frames.push_back(
+          Udp().from_port(1000 + i).to("10.0.2.3:53").payload(dns_query(i, denied)).frame());
+      const std::string host =
+          mode == NameSettings::Mode::kMap ? "198.18.0." + std::to_string(1 + i) : "198.51.100.7";
+      frames.push_back(Syn().from_port(1000 + i).to(host + ":443").mss(1460).frame());
+      frames.push_back(Udp("data").from_port(1000 + i).to(host + ":123").frame());
+      frames.push_back(Udp("quic").from_port(1000 + i).to(host + ":443").frame());
+      frames.push_back(Ping().id(i).to(host).frame());
+    }
+    Instant now = Instant{} + 1h;
+    allocations = 0;
+    is_counting = true;
+    for (std::size_t i = 0; i < 50000; ++i) {
+      translator.on_frame(now, FrameIn{.frame = frames[i % frames.size()]});
+      for (int turns = 0; turns < 4; ++turns) {
+        translator.on_socket(now, quiet.last_owner,
+                             Readiness{.is_readable = true, .is_writable = turns % 2 == 0});
+        for (int due = 0; due < 4 && translator.next_deadline() <= now; ++due) {
+          translator.on_deadline(now);
+        }
+      }
+      now += 3ms;
+    }
+    is_counting = false;
+    EXPECT_EQ(allocations, 0U);
+    EXPECT_GT(tap.sent, 10000U);
+  }
 }
 
 TEST(Allocation, NeverHappensAfterTheStart) {
