@@ -1,5 +1,4 @@
-// The document is read by toml++; here every key that is known has a function that reads it, and
-// what nobody asked for is unknown. toml++ is compiled into this one file, without exceptions.
+// The document is read by toml++; here every key that is known has a function that reads it.
 
 #include "launcher/policy_file.h"
 
@@ -15,282 +14,13 @@
 #include <fmt/format.h>
 
 #include "launcher/policy_file_checks.h"
+#include "launcher/policy_table_reader.h"
 #include "launcher/policy_values.h"
-#include "launcher/suggestion.h"
+#include "launcher/policy_words.h"
 #include "netstack/base/unique_fd.h"
-
-#define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
-#define TOML_ENABLE_WINDOWS_COMPAT 0
-#include <toml++/toml.h>
 
 namespace cordon {
 namespace {
-
-template <class T>
-struct Word {
-  std::string_view text;
-  T value;
-};
-
-constexpr auto kDefaultWords = std::to_array<Word<DefaultAction>>({
-    {"deny", DefaultAction::kDeny},
-    {"ask", DefaultAction::kAsk},
-    {"allow-public", DefaultAction::kAllowPublic},
-});
-constexpr auto kModeWords = std::to_array<Word<PolicyMode>>({
-    {"enforce", PolicyMode::kEnforce},
-    {"report", PolicyMode::kReport},
-    {"ask", PolicyMode::kAsk},
-});
-constexpr auto kActionWords = std::to_array<Word<Action>>({
-    {"allow", Action::kAllow},
-    {"deny", Action::kDeny},
-    {"ask", Action::kAsk},
-});
-constexpr auto kDnsModeWords = std::to_array<Word<NameSettings::Mode>>({
-    {"map", NameSettings::Mode::kMap},
-    {"pin", NameSettings::Mode::kPin},
-    {"open", NameSettings::Mode::kOpen},
-    {"off", NameSettings::Mode::kOff},
-});
-constexpr auto kSniWords = std::to_array<Word<NameSettings::Sni>>({
-    {"match", NameSettings::Sni::kMatch},
-    {"ignore", NameSettings::Sni::kIgnore},
-});
-constexpr auto kEchWords = std::to_array<Word<NameSettings::Ech>>({
-    {"outer", NameSettings::Ech::kOuter},
-    {"deny", NameSettings::Ech::kDeny},
-    {"ignore", NameSettings::Ech::kIgnore},
-});
-constexpr auto kQuicWords = std::to_array<Word<NameSettings::Quic>>({
-    {"reject", NameSettings::Quic::kReject},
-    {"by-name", NameSettings::Quic::kByName},
-});
-constexpr auto kLogFormatWords = std::to_array<Word<LogFormat>>({
-    {"json", LogFormat::kJson},
-    {"text", LogFormat::kText},
-});
-
-// Types of RFC 1035, 2782, 6844 and so on that a rule may list beside A and AAAA. HTTPS and SVCB
-// are not among them: they would carry what names are enforced against (ECH keys, address hints).
-constexpr auto kDnsTypes = std::to_array<DnsTypeName>({
-    {"CAA", 257},
-    {"DS", 43},
-    {"MX", 15},
-    {"NAPTR", 35},
-    {"NS", 2},
-    {"SOA", 6},
-    {"SRV", 33},
-    {"SSHFP", 44},
-    {"TLSA", 52},
-    {"TXT", 16},
-});
-
-template <class T, std::size_t N>
-std::string alternatives(const std::array<Word<T>, N>& words) {
-  std::string text;
-  for (const auto& word : words) text += fmt::format("{}{}", text.empty() ? "" : ", ", word.text);
-  return text;
-}
-
-std::string dns_type_list() {
-  std::string text;
-  for (const DnsTypeName& type : kDnsTypes) {
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", type.name);
-  }
-  return text;
-}
-
-std::string_view type_words(const toml::node& node) {
-  switch (node.type()) {
-    case toml::node_type::table:
-      return "a table";
-    case toml::node_type::array:
-      return "a list";
-    case toml::node_type::string:
-      return "a string";
-    case toml::node_type::integer:
-      return "a number";
-    case toml::node_type::floating_point:
-      return "a number with a point";
-    case toml::node_type::boolean:
-      return "true or false";
-    case toml::node_type::date:
-    case toml::node_type::time:
-    case toml::node_type::date_time:
-      return "a date or time";
-    case toml::node_type::none:
-      break;
-  }
-  return "nothing";
-}
-
-// A file's own text may hold anything; on a terminal it must not move the cursor.
-std::string printable(std::string text) {
-  for (char& character : text) {
-    const auto octet = static_cast<std::uint8_t>(character);
-    if (octet < 0x20 || octet >= 0x7f) character = '?';
-  }
-  return text;
-}
-
-/// Reads one table: each key by a function that is asked for it, then refuses the others.
-class TableReader {
- public:
-  TableReader(const toml::table& table, std::string path, std::string_view file,
-              std::vector<Problem>& problems)
-      : table_(table), path_(std::move(path)), file_(file), problems_(problems) {}
-
-  [[nodiscard]] Place place_of(const toml::node& node) const {
-    return place_at(node.source().begin);
-  }
-  [[nodiscard]] Place place_at(const toml::source_position& position) const {
-    return {.file = std::string(file_), .line = position.line, .column = position.column};
-  }
-  [[nodiscard]] Place place() const { return place_of(table_); }
-
-  void refuse(Place place, std::string words) {
-    problems_.push_back({.place = std::move(place), .words = printable(std::move(words))});
-  }
-  void refuse(const toml::node& node, std::string words) {
-    refuse(place_of(node), std::move(words));
-  }
-
-  const toml::node* find(std::string_view key) {
-    known_.push_back(key);
-    return table_.get(key);
-  }
-
-  /// `example` is a whole line.
-  const toml::table* find_table(std::string_view key, std::string_view example) {
-    const toml::node* const node = find(key);
-    if (node == nullptr || node->is_table()) return node == nullptr ? nullptr : node->as_table();
-    refuse(*node,
-           fmt::format("{} is a table, not {}; write {}", full(key), type_words(*node), example));
-    return nullptr;
-  }
-
-  std::optional<std::string> string(const toml::node& node, std::string_view key,
-                                    std::string_view example) {
-    if (const auto* const text = node.as_string()) return text->get();
-    refuse(node, fmt::format("{} must be a string, not {}; write {}", full(key), type_words(node),
-                             example));
-    return std::nullopt;
-  }
-
-  Setting<std::string> string(std::string_view key, std::string_view example) {
-    const toml::node* const node = find(key);
-    if (node == nullptr) return std::nullopt;
-    auto text = string(*node, key, example);
-    if (!text) return std::nullopt;
-    return Placed<std::string>{*std::move(text), place_of(*node)};
-  }
-
-  /// A list of strings; one string alone is taken as a list of one where `may_be_one`.
-  std::vector<Placed<std::string>> strings(std::string_view key, std::string_view example,
-                                           bool may_be_one = false) {
-    std::vector<Placed<std::string>> texts;
-    const toml::node* const node = find(key);
-    if (node == nullptr) return texts;
-    if (may_be_one && node->is_string()) return {{node->as_string()->get(), place_of(*node)}};
-    const toml::array* const list = node->as_array();
-    if (list == nullptr) {
-      refuse(*node, fmt::format("{} must be a list of strings, not {}; write {}", full(key),
-                                type_words(*node), example));
-      return texts;
-    }
-    for (const toml::node& element : *list) {
-      auto text = string(element, fmt::format("an element of {}", key), example);
-      if (text) texts.push_back({*std::move(text), place_of(element)});
-    }
-    return texts;
-  }
-
-  Setting<bool> boolean(std::string_view key) {
-    const toml::node* const node = find(key);
-    if (node == nullptr) return std::nullopt;
-    if (const auto* const value = node->as_boolean()) {
-      return Placed<bool>{value->get(), place_of(*node)};
-    }
-    refuse(*node, fmt::format("{} must be true or false, not {}", full(key), type_words(*node)));
-    return std::nullopt;
-  }
-
-  Setting<std::uint32_t> count(std::string_view key) {
-    const toml::node* const node = find(key);
-    if (node == nullptr) return std::nullopt;
-    const auto* const number = node->as_integer();
-    if (number == nullptr) {
-      refuse(*node, fmt::format("{} must be a number, not {}", full(key), type_words(*node)));
-      return std::nullopt;
-    }
-    if (number->get() < 1 || number->get() > 1'000'000) {
-      refuse(*node, fmt::format("{} = {}: must be from 1 to 1000000", full(key), number->get()));
-      return std::nullopt;
-    }
-    return Placed<std::uint32_t>{static_cast<std::uint32_t>(number->get()), place_of(*node)};
-  }
-
-  template <class T, std::size_t N>
-  Setting<T> word(std::string_view key, const std::array<Word<T>, N>& words) {
-    const toml::node* const node = find(key);
-    if (node == nullptr) return std::nullopt;
-    const auto text = string(*node, key, fmt::format("{} = \"{}\"", key, words[0].text));
-    if (!text) return std::nullopt;
-    for (const auto& candidate : words) {
-      if (candidate.text == *text) return Placed<T>{candidate.value, place_of(*node)};
-    }
-    std::array<std::string_view, N> known;
-    for (std::size_t i = 0; i < N; ++i) known[i] = words[i].text;
-    const auto meant = nearest(*text, known);
-    refuse(*node, fmt::format("{} = \"{}\": {}it is one of {}", full(key), *text,
-                              meant ? fmt::format("did you mean \"{}\"? ", *meant) : "",
-                              alternatives(words)));
-    return std::nullopt;
-  }
-
-  /// A string that `parse` understands.
-  template <class T>
-  Setting<T> amount(std::string_view key, Result<T> (*parse)(std::string_view),
-                    std::string_view example) {
-    const Setting<std::string> text = string(key, example);
-    if (!text) return std::nullopt;
-    const Result<T> value = parse(text->value);
-    if (value) return Placed<T>{*value, text->place};
-    refuse(text->place, fmt::format("{}: {}", full(key), value.error().message()));
-    return std::nullopt;
-  }
-
-  /// To be called when every key was asked for.
-  void refuse_unknown_keys() {
-    for (const auto& [key, node] : table_) {
-      if (std::ranges::find(known_, key.str()) != known_.end()) continue;
-      const auto meant = nearest(key.str(), known_);
-      std::string list;
-      for (const std::string_view name : known_) {
-        list += fmt::format("{}{}", list.empty() ? "" : ", ", name);
-      }
-      const std::string where = path_.empty() ? "" : fmt::format(" in [{}]", path_);
-      const std::string remedy =
-          meant ? fmt::format("did you mean {}?", *meant) : fmt::format("known are {}", list);
-      refuse(place_at(key.source().begin),
-             fmt::format("unknown key \"{}\"{}; {}", key.str().substr(0, 64), where, remedy));
-    }
-  }
-
-  [[nodiscard]] std::string full(std::string_view key) const {
-    return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
-  }
-
- private:
-  const toml::table& table_;
-  std::string path_;
-  std::string_view file_;
-  std::vector<Problem>& problems_;
-  std::vector<std::string_view> known_;
-};
 
 // parse_destination() says at which character the text is wrong; the column is that one's, and the
 // words need not say it again. Only where no escape stands in the string does the count fit.
@@ -478,15 +208,15 @@ class FileReader {
         reader.refuse(text.place, fmt::format("{} is always answered; leave it out", text.value));
         continue;
       }
-      const auto* const type = std::ranges::find(kDnsTypes, text.value, &DnsTypeName::name);
-      if (type == kDnsTypes.end()) {
+      const auto type = value_of(kDnsTypes, text.value);
+      if (!type) {
         reader.refuse(
             text.place,
             fmt::format("rule.dns: \"{}\" is not a type that can be allowed: those are {}",
-                        text.value, dns_type_list()));
+                        text.value, alternatives(kDnsTypes)));
         continue;
       }
-      rule.dns_types.push_back(type->type);
+      rule.dns_types.push_back(*type);
     }
     if (rule.action == Action::kDeny && !rule.dns_types.empty()) {
       reader.refuse(reader.place(), "a rule that denies has no dns types; remove dns");
@@ -677,28 +407,4 @@ std::string summary_of(const std::vector<Problem>& problems) {
   return fmt::format("{} (and {} more: `cordon policy check` tells all)",
                      problems.front().to_string(), problems.size() - 1);
 }
-
-std::string_view dns_mode_name(NameSettings::Mode mode) {
-  for (const auto& word : kDnsModeWords) {
-    if (word.value == mode) return word.text;
-  }
-  return "by-policy";
-}
-
-std::optional<NameSettings::Mode> parse_dns_mode(std::string_view word) {
-  for (const auto& candidate : kDnsModeWords) {
-    if (candidate.text == word) return candidate.value;
-  }
-  return std::nullopt;
-}
-
-std::span<const DnsTypeName> dns_type_names() { return kDnsTypes; }
-
-std::optional<PolicyMode> parse_policy_mode(std::string_view word) {
-  for (const auto& candidate : kModeWords) {
-    if (candidate.text == word) return candidate.value;
-  }
-  return std::nullopt;
-}
-
 }  // namespace cordon

@@ -19,7 +19,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -116,17 +115,5 @@ struct PolicyReading {
 
 /// The first problem, and how many more there are.
 [[nodiscard]] std::string summary_of(const std::vector<Problem>& problems);
-
-/// The words of the settings in a file: "map", "match", …
-[[nodiscard]] std::string_view dns_mode_name(NameSettings::Mode mode);
-[[nodiscard]] std::optional<NameSettings::Mode> parse_dns_mode(std::string_view word);
-[[nodiscard]] std::optional<PolicyMode> parse_policy_mode(std::string_view word);
-
-/// The types of DNS records that a rule may list.
-struct DnsTypeName {
-  std::string_view name;
-  std::uint16_t type = 0;
-};
-[[nodiscard]] std::span<const DnsTypeName> dns_type_names();
 
 }  // namespace cordon

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/policy_words.h"
 #include "launcher/public_suffix.h"
 
 namespace cordon {
@@ -209,7 +210,7 @@ void check_names_are_answered(const PolicyFile& file, std::vector<Problem>& prob
         {file.dns.mode->place,
          fmt::format("dns.mode = \"{}\" {}, but line {} has a rule for the name \"{}\"; write "
                      "mode = \"map\", or rules for addresses",
-                     dns_mode_name(mode),
+                     word_for(kDnsModeWords, mode),
                      mode == NameSettings::Mode::kOff ? "answers no names" : "enforces no names",
                      rule.place.line, rule.value.text)});
     return;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "launcher/policy_values.h"
+#include "launcher/policy_words.h"
 
 namespace cordon {
 namespace {
@@ -14,13 +15,6 @@ namespace {
 bool is_plain(const Rule& rule) {
   return rule.limits.is_none() && rule.label.empty() && !rule.may_be_private && !rule.needs_tls &&
          rule.dns_types.empty();
-}
-
-std::string_view dns_type_name(std::uint16_t type) {
-  for (const DnsTypeName& candidate : dns_type_names()) {
-    if (candidate.type == type) return candidate.name;
-  }
-  return "?";
 }
 
 /// `key = "value"` pairs of a rule's table, in the order of the manual.
@@ -40,7 +34,7 @@ std::vector<std::pair<std::string_view, std::string>> extras_of(const Rule& rule
   if (!rule.dns_types.empty()) {
     std::string types;
     for (const std::uint16_t type : rule.dns_types) {
-      types += fmt::format("{}\"{}\"", types.empty() ? "" : ", ", dns_type_name(type));
+      types += fmt::format("{}\"{}\"", types.empty() ? "" : ", ", word_for(kDnsTypes, type));
     }
     extras.emplace_back("dns", fmt::format("[{}]", types));
   }
@@ -106,15 +100,13 @@ std::vector<Written> settings_of(const RunOptions& options) {
     all.push_back({"dns", "upstream", fmt::format("[{}]", servers)});
   }
   const NameSettings& names = options.names;
-  if (names.mode != plain.mode) text("dns", "mode", dns_mode_name(names.mode));
+  if (names.mode != plain.mode) text("dns", "mode", word_for(kDnsModeWords, names.mode));
   if (names.wildcard_names_per_minute != plain.wildcard_names_per_minute) {
     text("dns", "wildcard-budget", fmt::format("{}/min", names.wildcard_names_per_minute));
   }
-  if (names.sni != plain.sni) text("tls", "sni", "ignore");
-  if (names.ech != plain.ech) {
-    text("tls", "ech", names.ech == NameSettings::Ech::kDeny ? "deny" : "ignore");
-  }
-  if (names.quic != plain.quic) text("tls", "quic", "by-name");
+  if (names.sni != plain.sni) text("tls", "sni", word_for(kSniWords, names.sni));
+  if (names.ech != plain.ech) text("tls", "ech", word_for(kEchWords, names.ech));
+  if (names.quic != plain.quic) text("tls", "quic", word_for(kQuicWords, names.quic));
   const RuleLimits& limits = options.policy.limits;
   if (limits.up_bytes != 0) text("limits", "up", format_octets(limits.up_bytes));
   if (limits.down_bytes != 0) text("limits", "down", format_octets(limits.down_bytes));
@@ -124,6 +116,9 @@ std::vector<Written> settings_of(const RunOptions& options) {
   if (limits.flows != 0) all.push_back({"limits", "flows", fmt::format("{}", limits.flows)});
   if (limits.until_seconds != 0) text("limits", "time", format_duration(limits.until_seconds));
   if (!options.log_path.empty()) text("log", "file", escaped(options.log_path));
+  if (options.log_format != LogFormat::kJson) text("log", "format", "text");
+  if (!options.logs_flows) all.push_back({"log", "flows", "false"});
+  if (!options.logs_denied) all.push_back({"log", "denied", "false"});
   return all;
 }
 

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/policy_words.h"
 #include "netstack/policy/destination.h"
 
 namespace cordon {
@@ -210,7 +211,7 @@ Status read_mode(const RawOptions& raw, RunOptions& options) {
   if (raw.reports) given.emplace_back("--report", "report");
   if (given.empty()) return {};
   const auto& [option, word] = given.front();
-  options.mode = parse_policy_mode(word);
+  options.mode = value_of(kModeWords, word);
   if (!options.mode) {
     return plain_error(fmt::format("{}: the modes are enforce, report and ask", option));
   }
@@ -225,7 +226,7 @@ Status read_mode(const RawOptions& raw, RunOptions& options) {
 Status read_dns_mode(const RawOptions& raw, RunOptions& options) {
   if (raw.dns_modes.empty()) return {};
   const std::string& word = raw.dns_modes.back();
-  const auto mode = parse_dns_mode(word);
+  const auto mode = value_of(kDnsModeWords, word);
   if (!mode) {
     return plain_error(fmt::format("--dns-mode {}: the modes are map, pin, open and off", word));
   }
