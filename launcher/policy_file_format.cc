@@ -162,6 +162,17 @@ class Formatter {
     std::string comment;
   };
 
+  /// One behind the last token of the element that begins at `at`.
+  [[nodiscard]] std::size_t end_of_element(std::size_t at, std::size_t close) const {
+    while (at < close && !tokens_[at].is_mark(',') &&
+           tokens_[at].kind != TomlToken::Kind::kNewline &&
+           tokens_[at].kind != TomlToken::Kind::kComment) {
+      const bool is_open = tokens_[at].is_mark('[') || tokens_[at].is_mark('{');
+      at = (is_open ? closing_mark(tokens_, at) : at) + 1;
+    }
+    return at;
+  }
+
   /// The elements, and the comments and blank lines between them.
   [[nodiscard]] std::vector<Element> elements_of(std::size_t open, std::size_t close) const {
     std::vector<Element> elements;
@@ -181,13 +192,7 @@ class Formatter {
         }
         is_line_start = false;
       } else if (token.is_solid() && !token.is_mark(',')) {
-        std::size_t end = at;
-        while (end < close && !tokens_[end].is_mark(',') &&
-               tokens_[end].kind != TomlToken::Kind::kNewline &&
-               tokens_[end].kind != TomlToken::Kind::kComment) {
-          const bool is_open = tokens_[end].is_mark('[') || tokens_[end].is_mark('{');
-          end = (is_open ? closing_mark(tokens_, end) : end) + 1;
-        }
+        const std::size_t end = end_of_element(at, close);
         elements.push_back({.text = solid(at, end)});
         at = end - 1;
         is_line_start = false;

@@ -44,6 +44,33 @@ TomlToken token_at(std::string_view text, std::size_t begin) {
   return until(Kind::kWord, text.find_first_of(" \t\r\n#\"'[]{},=", begin + 1));
 }
 
+TomlStatement::Kind kind_from(const TomlToken& first) {
+  if (first.kind == TomlToken::Kind::kComment) return TomlStatement::Kind::kComment;
+  return first.is_mark('[') ? TomlStatement::Kind::kHeader : TomlStatement::Kind::kValue;
+}
+
+/// Up to and with the line's end that stands outside of brackets.
+TomlStatement statement_at(const std::vector<TomlToken>& tokens, std::size_t at) {
+  TomlStatement statement{.first = at};
+  std::size_t depth = 0;
+  for (; at < tokens.size(); ++at) {
+    const TomlToken& token = tokens[at];
+    if (token.kind == TomlToken::Kind::kNewline && depth == 0) {
+      ++at;
+      break;
+    }
+    const bool says_something = token.is_solid() || token.kind == TomlToken::Kind::kComment;
+    if (statement.kind == TomlStatement::Kind::kEmpty && says_something) {
+      statement.kind = kind_from(token);
+    }
+    if (token.is_mark('=') && depth == 0 && statement.equals == 0) statement.equals = at;
+    if (token.is_mark('[') || token.is_mark('{')) ++depth;
+    if ((token.is_mark(']') || token.is_mark('}')) && depth > 0) --depth;
+  }
+  statement.last = at;
+  return statement;
+}
+
 }  // namespace
 
 std::vector<TomlToken> cut_toml(std::string_view text) {
@@ -55,28 +82,9 @@ std::vector<TomlToken> cut_toml(std::string_view text) {
 }
 
 std::vector<TomlStatement> statements_of(const std::vector<TomlToken>& tokens) {
-  using Kind = TomlStatement::Kind;
   std::vector<TomlStatement> statements;
-  std::size_t at = 0;
-  while (at < tokens.size()) {
-    TomlStatement statement{.first = at};
-    std::size_t depth = 0;
-    for (; at < tokens.size(); ++at) {
-      const TomlToken& token = tokens[at];
-      if (token.kind == TomlToken::Kind::kNewline && depth == 0) break;
-      if (token.kind == TomlToken::Kind::kComment && statement.kind == Kind::kEmpty) {
-        statement.kind = Kind::kComment;
-      }
-      if (token.is_solid() && statement.kind == Kind::kEmpty) {
-        statement.kind = token.is_mark('[') ? Kind::kHeader : Kind::kValue;
-      }
-      if (token.is_mark('=') && depth == 0 && statement.equals == 0) statement.equals = at;
-      if (token.is_mark('[') || token.is_mark('{')) ++depth;
-      if ((token.is_mark(']') || token.is_mark('}')) && depth > 0) --depth;
-    }
-    if (at < tokens.size()) ++at;
-    statement.last = at;
-    statements.push_back(statement);
+  for (std::size_t at = 0; at < tokens.size(); at = statements.back().last) {
+    statements.push_back(statement_at(tokens, at));
   }
   return statements;
 }

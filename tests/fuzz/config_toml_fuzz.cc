@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "launcher/policy_file.h"
+#include "launcher/policy_file_edit.h"
 
 namespace {
 
@@ -32,6 +32,21 @@ void check_rule(const Placed<Rule>& placed, std::string_view text) {
   require(rule.action != Action::kDeny || rule.limits.is_none());
 }
 
+// A file that is good can be edited and brought into form, and is then still good.
+void check_edits(const PolicyFile& file, std::string_view text) {
+  const auto formatted = format_policy_text(text, "p.toml");
+  if (formatted) {
+    const auto again = format_policy_text(*formatted, "p.toml");
+    require(again && *again == *formatted);
+  }
+  const auto edited = add_rule_to_text(text, "p.toml", Action::kAllow, "added.example:1", "why");
+  // Refused only where the file itself is against it.
+  if (!edited) return;
+  const PolicyReading reading = read_policy_text(*edited, "p.toml");
+  require(reading.problems.empty());
+  require(reading.file.rules.size() <= file.rules.size() + 1);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -41,6 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const Problem& problem : reading.problems) check_problem(problem);
     if (!reading.problems.empty()) continue;
     for (const Placed<Rule>& rule : reading.file.rules) check_rule(rule, text);
+    if (kind == PolicyKind::kPolicy) check_edits(reading.file, text);
     if (kind == PolicyKind::kPreset) require(!reading.file.default_action && !reading.file.mode);
   }
   return 0;
