@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <fcntl.h>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -17,10 +18,52 @@
 #include "launcher/policy_table_reader.h"
 #include "launcher/policy_values.h"
 #include "launcher/policy_words.h"
+#include "launcher/toml_tokens.h"
 #include "netstack/base/unique_fd.h"
 
 namespace cordon {
 namespace {
+
+bool is_multi_line(std::string_view string) {
+  return string.starts_with(R"(""")") || string.starts_with("'''");
+}
+
+bool is_stray(char character) {
+  const auto octet = static_cast<std::uint8_t>(character);
+  return (octet < 0x20 && octet != '\t' && octet != '\n' && octet != '\r') || octet >= 0x7f;
+}
+
+/// The first octet that TOML has no place for: control and non-ASCII characters stand in strings
+/// and comments only. toml++ 3.3 would be asked what kind of blank they are, and does not know of
+/// all (nor in strings of several lines, where blanks count as well).
+std::optional<std::size_t> find_stray(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  const std::size_t start = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  for (const TomlToken& token : cut_toml(text.substr(start))) {
+    const bool may_hold_any =
+        token.kind == TomlToken::Kind::kComment ||
+        (token.kind == TomlToken::Kind::kString && !is_multi_line(token.text));
+    if (may_hold_any) continue;
+    const auto stray = std::ranges::find_if(token.text, is_stray);
+    if (stray == token.text.end()) continue;
+    return start + token.offset + static_cast<std::size_t>(stray - token.text.begin());
+  }
+  return std::nullopt;
+}
+
+Place place_of_octet(std::string_view text, std::size_t offset, const std::string& file) {
+  Place place{.file = file, .line = 1, .column = 1};
+  for (const char character : text.substr(0, offset)) {
+    const bool continues = (static_cast<std::uint8_t>(character) & 0xc0) == 0x80;
+    if (character == '\n') {
+      ++place.line;
+      place.column = 1;
+    } else if (!continues) {
+      ++place.column;
+    }
+  }
+  return place;
+}
 
 // parse_destination() says at which character the text is wrong; the column is that one's, and the
 // words need not say it again. Only where no escape stands in the string does the count fit.
@@ -44,7 +87,13 @@ class FileReader {
   FileReader(const std::string& name, PolicyKind kind) : kind_(kind) { reading_.file.name = name; }
 
   PolicyReading read(std::string_view text) {
-    // Column 1 of the first line is after a byte order mark, and nothing else may stand before it.
+    if (const auto stray = find_stray(text)) {
+      reading_.problems.push_back(
+          {.place = place_of_octet(text, *stray, reading_.file.name),
+           .words = "control and non-ASCII characters stand in comments and in strings of one line "
+                    "only"});
+      return std::move(reading_);
+    }
     const toml::parse_result document = toml::parse(text, std::string_view(reading_.file.name));
     if (!document) {
       const auto& position = document.error().source().begin;

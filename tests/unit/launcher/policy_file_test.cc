@@ -168,6 +168,13 @@ TEST(PolicyFileErrors, NameThePlaceTheThingAndTheRemedy) {
       {"[log]\nfile = \"\"", "p.toml:3:8: log.file: the file's name is empty"},
       {"allow = [\"pypi.org\"", "p.toml:2:21: not TOML: "},
       {"allow = []\nallow = []", "p.toml:3:"},
+      {"[@lan]", "p.toml:2:2: not TOML: "},
+      {"na\xc3\xafve = 1", "p.toml:2:3: control and non-ASCII characters stand in comments and in"},
+      {"# \xc3\xa9\nallow = []\xc2\xa0", "p.toml:3:11: control and non-ASCII characters"},
+      {"about = \"\"\"\n\xc3\xa9\"\"\"", "p.toml:3:1: control and non-ASCII characters"},
+      {"[\x01]", "p.toml:2:2: control and non-ASCII characters"},
+      {"[", "p.toml:2:"},
+      {"= 1", "p.toml:2:1: not TOML: "},
   };
   for (const Wrong& row : rows) {
     const auto problems = problems_of("version = 1\n" + row.text + "\n");
@@ -176,6 +183,11 @@ TEST(PolicyFileErrors, NameThePlaceTheThingAndTheRemedy) {
         << row.text << "\n  said:   " << problems.front() << "\n  wanted: " << row.said;
     EXPECT_EQ(problems.front().find('\n'), std::string::npos);
   }
+}
+
+TEST(PolicyFile, StringsAndCommentsMayHoldAnyLanguage) {
+  EXPECT_EQ(read_or_fail("version = 1 # f\xc3\xbcr\nabout = \"f\xc3\xbcr uns\"\n").about,
+            "f\xc3\xbcr uns");
 }
 
 TEST(PolicyFileErrors, TheVersionIsRequiredAndOne) {
