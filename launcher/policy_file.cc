@@ -24,25 +24,19 @@
 namespace cordon {
 namespace {
 
-bool is_multi_line(std::string_view string) {
-  return string.starts_with(R"(""")") || string.starts_with("'''");
-}
-
 bool is_stray(char character) {
   const auto octet = static_cast<std::uint8_t>(character);
   return (octet < 0x20 && octet != '\t' && octet != '\n' && octet != '\r') || octet >= 0x7f;
 }
 
 /// The first octet that TOML has no place for: control and non-ASCII characters stand in strings
-/// and comments only. toml++ 3.3 would be asked what kind of blank they are, and does not know of
-/// all (nor in strings of several lines, where blanks count as well).
+/// and comments only. (toml++ takes some of them for blanks.)
 std::optional<std::size_t> find_stray(std::string_view text) {
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   const std::size_t start = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
   for (const TomlToken& token : cut_toml(text.substr(start))) {
     const bool may_hold_any =
-        token.kind == TomlToken::Kind::kComment ||
-        (token.kind == TomlToken::Kind::kString && !is_multi_line(token.text));
+        token.kind == TomlToken::Kind::kComment || token.kind == TomlToken::Kind::kString;
     if (may_hold_any) continue;
     const auto stray = std::ranges::find_if(token.text, is_stray);
     if (stray == token.text.end()) continue;
@@ -90,8 +84,7 @@ class FileReader {
     if (const auto stray = find_stray(text)) {
       reading_.problems.push_back(
           {.place = place_of_octet(text, *stray, reading_.file.name),
-           .words = "control and non-ASCII characters stand in comments and in strings of one line "
-                    "only"});
+           .words = "control and non-ASCII characters stand in strings and comments only"});
       return std::move(reading_);
     }
     const toml::parse_result document = toml::parse(text, std::string_view(reading_.file.name));
