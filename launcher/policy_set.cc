@@ -108,6 +108,14 @@ class PolicyMerger {
   }
 
   void merge(PolicyFile file) {
+    // An entry's number is its own within its file; here, within all of them.
+    std::uint32_t last = entries_;
+    for (Placed<Rule>& rule : file.rules) {
+      if (rule.value.entry == 0) continue;
+      rule.value.entry += entries_;
+      last = std::max(last, rule.value.entry);
+    }
+    entries_ = last;
     const auto append = [](auto& into, auto& from) {
       into.insert(into.end(), std::make_move_iterator(from.begin()),
                   std::make_move_iterator(from.end()));
@@ -190,6 +198,7 @@ class PolicyMerger {
   std::span<const std::string> folders_;
   std::vector<FoundPolicy> files_;
   bool has_policy_ = false;
+  std::uint32_t entries_ = 0;  // the highest number so far
   PolicyFile merged_;
   std::vector<Problem> problems_;
 };

@@ -68,12 +68,20 @@ void add_list(std::string& out, const std::vector<Rule>& rules, Action action) {
   out += "]\n";
 }
 
+/// Rules of one entry share their budgets, so they are written as one again.
 void add_rule_tables(std::string& out, const std::vector<Rule>& rules) {
-  for (const Rule& rule : rules) {
+  for (std::size_t at = 0; at < rules.size();) {
+    const Rule& rule = rules[at];
+    const std::size_t first = at++;
     if (is_plain(rule)) continue;
+    std::string targets = fmt::format("\"{}\"", format_destination(rule.to));
+    for (; at < rules.size() && rule.entry != 0 && rules[at].entry == rule.entry; ++at) {
+      targets += fmt::format(", \"{}\"", format_destination(rules[at].to));
+    }
     out += fmt::format("\n[[rule]]  # {}\n", rule.origin);
     if (!rule.label.empty()) out += fmt::format("name = \"{}\"\n", escaped(rule.label));
-    out += fmt::format("to = \"{}\"\naction = \"{}\"\n", format_destination(rule.to),
+    out += fmt::format("to = {}\naction = \"{}\"\n",
+                       at - first > 1 ? fmt::format("[{}]", targets) : targets,
                        action_name(rule.action));
     for (const auto& [key, value] : extras_of(rule)) out += fmt::format("{} = {}\n", key, value);
   }

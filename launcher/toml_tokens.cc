@@ -75,7 +75,12 @@ TomlStatement statement_at(const std::vector<TomlToken>& tokens, std::size_t at)
 
 std::vector<TomlToken> cut_toml(std::string_view text) {
   std::vector<TomlToken> tokens;
-  for (std::size_t at = 0; at < text.size(); at = tokens.back().end()) {
+  // A byte order mark may stand at the very beginning.
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) {
+    tokens.push_back({.kind = TomlToken::Kind::kBlank, .text = text.substr(0, 3)});
+  }
+  for (std::size_t at = tokens.size() * 3; at < text.size(); at = tokens.back().end()) {
     tokens.push_back(token_at(text, at));
   }
   return tokens;

@@ -11,7 +11,7 @@ namespace cordon {
 
 struct TomlToken {
   enum class Kind : std::uint8_t {
-    kBlank,    // spaces and tabs
+    kBlank,    // spaces and tabs; the byte order mark
     kNewline,  // "\n" or "\r\n"
     kComment,  // from '#' up to the line's end
     kString,   // of any of the four kinds, with its quotes

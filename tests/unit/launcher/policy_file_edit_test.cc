@@ -191,6 +191,12 @@ TEST(PolicyFileFormat, AListThatIsTooLongForALineIsBroken) {
   EXPECT_NE(out.find("allow = [\n  \"a.example.org\",\n"), std::string::npos) << out;
 }
 
+TEST(PolicyFileFormat, AByteOrderMarkIsNoPartOfTheText) {
+  EXPECT_EQ(formed("\xef\xbb\xbf# words\nversion=1\n"), "# words\nversion = 1\n");
+  EXPECT_EQ(added("\xef\xbb\xbfversion = 1\n", "a.example"),
+            "\xef\xbb\xbfversion = 1\n\nallow = [\n  \"a.example\",\n]\n");
+}
+
 TEST(PolicyFileFormat, TwiceIsAsOnce) {
   for (const FoundPolicy& preset :
        list_policies(std::vector<std::string>{CORDON_SOURCE_DIR "/configs/policies"})) {

@@ -135,6 +135,21 @@ TEST_F(PolicySetTest, TwoFilesMayNotSetTheSameKeyDifferently) {
                 ":3; remove one of them, or decide by an option");
 }
 
+TEST_F(PolicySetTest, AnEntrysRulesShareANumberThatNoOtherEntryHas) {
+  const std::string text = "[[rule]]\nto = [\"a.example\", \"b.example\"]\nup = \"5MB\"\n";
+  const std::string one = write("one.toml", text);
+  const std::string two = write("two.toml", text + "[[rule]]\nto = \"c.example\"\n");
+  const auto rules =
+      read_or_fail({"--policy", one, "--policy", two, "--allow", "d.example"}).policy.rules;
+  ASSERT_EQ(rules.size(), 6U);
+  EXPECT_EQ(rules[0].entry, 0U);
+  EXPECT_EQ(rules[1].entry, rules[2].entry);
+  EXPECT_EQ(rules[3].entry, rules[4].entry);
+  EXPECT_NE(rules[1].entry, rules[3].entry);
+  EXPECT_NE(rules[3].entry, rules[5].entry);
+  EXPECT_NE(rules[1].entry, 0U);
+}
+
 TEST_F(PolicySetTest, PresetsThatUseEachOtherAreReadOnce) {
   write("system/a.toml", "use = [\"b\"]\nallow = [\"a.example\"]\n");
   write("system/b.toml", "use = [\"a\"]\nallow = [\"b.example\"]\n");

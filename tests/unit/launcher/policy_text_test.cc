@@ -94,6 +94,8 @@ file = "x.json"
   std::ofstream(again) << shown;
   const PolicySet reread = read({"--policy", again});
   EXPECT_EQ(policy_differences(set.options, reread.options), (std::vector<std::string>{})) << shown;
+  EXPECT_NE(shown.find("to = [\"api.example:443\", \"api2.example\"]\n"), std::string::npos)
+      << shown;
   EXPECT_NE(shown.find("\"registry.example:443\", # npm.toml:2\n"), std::string::npos) << shown;
   EXPECT_NE(shown.find("#   npm is " + root_ + "/npm.toml\n"), std::string::npos) << shown;
 }
