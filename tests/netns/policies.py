@@ -120,7 +120,7 @@ class PolicyFiles(NamedTest):
                 (f"{OK4}:80", False, "the default is deny"),
                 (f"{EVIL4}:443", False, f"a rule denies it: {EVIL4}, "),
                 (f"{HOST4}:22", False, f"{HOST4} is self"),
-                ("127.0.0.1:22", False, "nothing opens the floor")):
+                ("127.0.0.1:22", False, "127.0.0.1 is self")):
             with self.subTest(destination):
                 got = self.policy("explain", "--policy", str(file), destination)
                 self.assertEqual(got.returncode, 0 if is_allowed else 1, got)
