@@ -141,7 +141,7 @@ Result<std::uint32_t> parse_per_minute(std::string_view text) {
 }
 
 std::string format_octets(std::uint64_t octets) {
-  const Unit* best = &kOctetUnits[0];
+  const Unit* best = kOctetUnits.data();
   for (const Unit& unit : kOctetUnits) {
     if (octets % unit.factor == 0 && unit.factor > best->factor) best = &unit;
   }

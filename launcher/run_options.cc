@@ -206,6 +206,7 @@ Status refuse_contradictions(const RawOptions& raw) {
 
 Status read_mode(const RawOptions& raw, RunOptions& options) {
   std::vector<std::pair<std::string, std::string>> given;  // the option, the mode
+  given.reserve(raw.modes.size() + 2);
   for (const std::string& mode : raw.modes) given.emplace_back("--mode " + mode, mode);
   if (raw.asks) given.emplace_back("--ask", "ask");
   if (raw.reports) given.emplace_back("--report", "report");
