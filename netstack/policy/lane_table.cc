@@ -121,6 +121,7 @@ LaneTable::Lanes LaneTable::add(std::vector<Interval>& intervals) {
 void LaneTable::share(std::vector<Segment>& segments, Lanes& lanes) {
   lanes.only = segments.front().match;
   std::vector<std::uint32_t> keys;
+  keys.reserve(segments.size());
   for (const Segment& segment : segments) keys.push_back(segment.key);
   const auto [known, is_new] = shapes_.emplace(std::move(keys), lanes.first);
   lanes.first = known->second;

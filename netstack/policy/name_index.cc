@@ -146,7 +146,7 @@ NameIndex::Places NameIndex::places_of(const DnsName& name) const {
   return places;
 }
 
-Match NameIndex::find(const Places& places, std::uint32_t key, const LaneTable& table) const {
+Match NameIndex::find(const Places& places, std::uint32_t key, const LaneTable& table) {
   Match match;
   for (std::size_t i = 0; i < places.count_; ++i) {
     match = std::min(match, table.find(places.sides_[i]->lanes, key));

@@ -43,7 +43,7 @@ class NameIndex {
   /// Letter case does not count.
   [[nodiscard]] Places places_of(const DnsName& name) const;
   /// Of the rules that match, the one that decides.
-  [[nodiscard]] Match find(const Places& places, std::uint32_t key, const LaneTable& table) const;
+  [[nodiscard]] static Match find(const Places& places, std::uint32_t key, const LaneTable& table);
   /// Whether an allow or ask rule that matches lists the type of record.
   [[nodiscard]] bool is_dns_type_listed(const Places& places, std::uint16_t type) const;
 

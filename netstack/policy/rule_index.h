@@ -50,7 +50,7 @@ class RuleIndex {
     return table_.find(door_, LaneTable::key_of(query));
   }
   [[nodiscard]] Match find_name(const NameIndex::Places& places, const RuleQuery& query) const {
-    return names_.find(places, LaneTable::key_of(query), table_);
+    return NameIndex::find(places, LaneTable::key_of(query), table_);
   }
 
   /// Whether an allow or ask rule for the name, or for a class that makes every name possible,
