@@ -237,10 +237,14 @@ const Rule* Policy::rule_of(const Verdict& verdict) const {
 }
 
 std::string Policy::remedy(const Request& request, const Verdict& verdict) const {
-  if (!is_for_want_of_a_rule(verdict) || request.direction == Direction::kInbound) return {};
+  // What the first flight named instead of the name that was dialled (the request has it).
+  const bool is_other_name = verdict.reason == Reason::kFirstFlight && request.name != nullptr &&
+                             evaluate(request).reason == Reason::kDefault;
+  const bool is_helped = is_for_want_of_a_rule(verdict) || is_other_name;
+  if (!is_helped || request.direction == Direction::kInbound) return {};
   // What a name led to is opened by its address alone.
-  const bool is_by_name =
-      request.name != nullptr && !request.is_host_door && verdict.reason == Reason::kDefault;
+  const bool is_by_name = request.name != nullptr && !request.is_host_door &&
+                          (verdict.reason == Reason::kDefault || is_other_name);
   const auto is_restrained = [&](Purpose purpose) {
     const bool is_unresolved = is_by_name && request.dialled.address.is_unspecified();
     return static_cast<bool>(is_unresolved ? find_name_restraint(index_, request, purpose)

@@ -245,7 +245,14 @@ TEST(Allocation, NeverHappensAfterTheStart) {
   TranslatorPorts ports;
   ports.tcp.push_back({.listener = SocketHandle{1}, .guest_port = 80});
   ports.udp.push_back({.socket = SocketHandle{2}, .guest_port = 53530});
-  Translator translator(make_config({.deny = {"198.51.100.6"}}),
+  // Flows to one address are judged by their first flight, refused, and counted in a budget.
+  quiet.first_flight = "GET / HTTP/1.1\r\nHost: ok.example\r\n\r\n";
+  const WorldOptions options{
+      .allow = {"198.51.100.5"}, .deny = {"198.51.100.6"}, .each_rule = [](Rule& rule) {
+        rule.needs_tls = rule.action == Action::kAllow;
+        if (rule.needs_tls) rule.limits.up_bytes = 1'000'000'000;
+      }};
+  Translator translator(make_config(options),
                         TranslatorSeams{.tap = tap,
                                         .host = quiet,
                                         .guest = quiet,

@@ -484,6 +484,15 @@ TEST(PolicyRemedy, NamesWhatTheGuestDialled) {
   }
 }
 
+TEST(PolicyRemedy, AFirstFlightThatNamesAnotherIsHelpedByARuleForThatOne) {
+  const Policy policy = make_policy("deny +pypi.org");
+  const Verdict verdict{.action = Action::kDeny, .reason = Reason::kFirstFlight};
+  EXPECT_EQ(policy.remedy(make_request("tcp 9.9.9.9 443 public evil.example"), verdict),
+            "--allow evil.example");
+  EXPECT_EQ(policy.remedy(make_request("tcp 9.9.9.9 443 public pypi.org"), verdict), "")
+      << "what is allowed is to be dialled by its own name";
+}
+
 TEST(PolicyRemedy, AFirstFlightOrALimitIsNotHelpedByARule) {
   const Policy policy = make_policy("deny +pypi.org!up");
   const TextRequest request = make_request("tcp 9.9.9.9 443 public pypi.org");
