@@ -269,20 +269,19 @@ HttpGuess guess_http(Bytes stream, bool is_all) {
   const std::size_t begin = text.find_first_not_of("\r\n");
   if (begin == std::string_view::npos) return is_all ? HttpGuess::kOther : HttpGuess::kUndecided;
   text.remove_prefix(begin);
-  const std::size_t end = text.find('\n');
+  // Decided in the order of the octets, so that it is the same however few of them are there: the
+  // first word, then a version, then what ends the line. No server reads on behind a NUL; other
+  // control characters end nothing.
+  const std::size_t end = text.find_first_of(std::string_view("\n\0", 2));
   const std::string_view line = text.substr(0, end);
+  const std::string_view word =
+      line.substr(0, static_cast<std::size_t>(std::ranges::find_if(line, is_space) - line.begin()));
+  if (!word.empty() && !is_token(word)) return HttpGuess::kOther;
   if (has_version(line)) return HttpGuess::kHttp;
   if (line.size() > 3 && is_equal(line.substr(0, 3), "GET") && is_space(line[3])) {
     return HttpGuess::kHttp;
   }
-  const bool is_text = std::ranges::all_of(
-      line, [](char character) { return is_space(character) || is_value_character(character); });
-  // A method, as far as it is there; white space before it stands for one that comes.
-  const std::string_view word =
-      line.substr(0, static_cast<std::size_t>(std::ranges::find_if(line, is_space) - line.begin()));
-  const bool has_word = word.empty() || is_token(word);
-  if (end != std::string_view::npos || !is_text || !has_word) return HttpGuess::kOther;
-  return is_all ? HttpGuess::kOther : HttpGuess::kUndecided;
+  return is_all || end != std::string_view::npos ? HttpGuess::kOther : HttpGuess::kUndecided;
 }
 
 std::expected<HttpRequestHead, HttpFault> parse_http_request(Bytes stream) {

@@ -227,6 +227,18 @@ TEST(GuessHttp, WaitsWhileALineOfWordsMayBecomeARequest) {
   }
 }
 
+TEST(GuessHttp, IsTheSameHoweverFewOctetsAreThere) {
+  for (const auto text : {"POST /\x01 HTTP/1.1\r\n"sv, "G\xffT / HTTP/1.1\r\n"sv,
+                          "POST /\0 HTTP/1.1\r\n"sv, "POST \x80 HTTP/1.1\n"sv}) {
+    const HttpGuess whole = guess_http(octets(text), false);
+    for (std::size_t size = 1; size < text.size(); ++size) {
+      const HttpGuess part = guess_http(octets(text.substr(0, size)), false);
+      EXPECT_TRUE(part == whole || part == HttpGuess::kUndecided) << text << " " << size;
+    }
+  }
+  EXPECT_EQ(guess_http(octets("POST /\x01 HTTP/1.1\r\n"), false), HttpGuess::kHttp);
+}
+
 TEST(GuessHttp, LetsOtherProtocolsGo) {
   for (const auto text :
        {"SSH-2.0-OpenSSH_9.2p1\r\n"sv, "EHLO client.example\r\n"sv, "*1\r\n"sv, "\x01"sv, "\0"sv,
