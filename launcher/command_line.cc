@@ -7,8 +7,13 @@
 #include <fmt/format.h>
 
 #include "launcher/suggestion.h"
+#include "launcher/verbs/allow.h"
+#include "launcher/verbs/ask.h"
 #include "launcher/verbs/audit.h"
+#include "launcher/verbs/events.h"
+#include "launcher/verbs/flows.h"
 #include "launcher/verbs/policy.h"
+#include "launcher/verbs/ps.h"
 
 namespace cordon {
 namespace {
@@ -63,6 +68,7 @@ The command
   --new-session           a terminal session of its own
 
 What is told
+  --name NAME             the sandbox's name for `cordon ps` and the like (default: a number)
   --log FILE              append one JSON object a line for each denial and flow
   -q, --quiet             say nothing about denials on stderr
   -v, --verbose           also tell each flow
@@ -119,6 +125,12 @@ constexpr auto kVerbs = std::to_array<VerbEntry>({
      parse_run},
     {"policy", "policy show|explain|check|diff|fmt|add|presets ...",
      "say what a policy means, find what is wrong with it", parse_policy},
+    {"ps", "ps", "list your sandboxes that run", parse_ps},
+    {"flows", "flows [ID]", "list what a sandbox is connected to", parse_flows},
+    {"allow", "allow [--for TIME] ID DEST", "let a sandbox that runs reach DEST", parse_allow},
+    {"deny", "deny [--for TIME] ID DEST", "let a sandbox that runs reach DEST no more", parse_deny},
+    {"events", "events [ID]", "print what happens in a sandbox, as it happens", parse_events},
+    {"ask", "ask [ID]", "answer the questions of a sandbox", parse_ask},
     {"doctor", "doctor", "say what this host lacks for `cordon run`, and the remedy for each",
      parse_doctor},
     {"audit", "audit [OPTIONS] -- SANDBOX...", "say what gets out of a sandbox, ours or another's",

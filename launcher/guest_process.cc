@@ -53,6 +53,8 @@ GuestIsolationPlan isolation_plan(const SandboxPlan& plan, int channel, int term
   isolation.kept_descriptors.push_back(channel);
   if (terminal >= 0) isolation.kept_descriptors.push_back(terminal);
   isolation.hidden_directories.assign(std::begin(kHiddenDirectories), std::end(kHiddenDirectories));
+  isolation.hidden_directories.insert(isolation.hidden_directories.end(),
+                                      plan.hidden_folders.begin(), plan.hidden_folders.end());
   if (!plan.resolv_conf.empty()) {
     isolation.contents.push_back({.path = "/etc/resolv.conf", .content = plan.resolv_conf});
   }

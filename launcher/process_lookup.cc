@@ -27,7 +27,10 @@ namespace {
 constexpr std::int64_t kBudgetNanoseconds = 20'000'000;
 constexpr std::size_t kMaxProcesses = 4096;
 constexpr std::size_t kMaxRows = 1024;
-constexpr std::uint8_t kTcpSynSent = 2;  // TCP_SYN_SENT of the kernel's tcp_states.h
+// Of the kernel's tcp_states.h. A flow that was just opened may be established already.
+constexpr std::uint8_t kTcpEstablished = 1;
+constexpr std::uint8_t kTcpSynSent = 2;
+constexpr std::uint32_t kBeginningStates = 1U << kTcpSynSent | 1U << kTcpEstablished;
 constexpr std::uint32_t kEveryState = 0xffffffff;
 
 std::int64_t now_nanoseconds() {
@@ -56,8 +59,9 @@ bool fits(const SocketRow& row, const Request& request) {
   if (request.protocol == Protocol::kTcp && !row.is_connecting) return false;
   if (row.remote.port == 0) return request.protocol == Protocol::kUdp;
   if (row.remote.port != request.dialled.port) return false;
-  // The host door's address inside is another one than what the host dials.
-  return request.is_host_door || row.remote.address == request.dialled.address;
+  // The address inside is another one than what the host dials: the host door's, or the pool's.
+  const bool is_presented_otherwise = request.is_host_door || request.name != nullptr;
+  return is_presented_otherwise || row.remote.address == request.dialled.address;
 }
 
 struct DiagRequest {
@@ -72,7 +76,7 @@ bool ask(int fd, std::uint8_t family, const Request& request) {
   question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   question.body.sdiag_family = family;
   question.body.sdiag_protocol = request.protocol == Protocol::kTcp ? IPPROTO_TCP : IPPROTO_UDP;
-  question.body.idiag_states = request.protocol == Protocol::kTcp ? 1U << kTcpSynSent : kEveryState;
+  question.body.idiag_states = request.protocol == Protocol::kTcp ? kBeginningStates : kEveryState;
   question.body.id.idiag_sport = htons(request.guest.port);
   return ::send(fd, &question, sizeof(question), MSG_DONTWAIT | MSG_NOSIGNAL) ==
          ssize_t{sizeof(question)};
@@ -87,10 +91,11 @@ SocketRow to_row(const inet_diag_msg& message) {
   const auto address = [size](const std::array<std::uint8_t, 16>& octets) {
     return without_mapping(IpAddress::from_octets(Bytes(octets).first(size)));
   };
-  return SocketRow{.local = {address(source), ntohs(message.id.idiag_sport)},
-                   .remote = {address(destination), ntohs(message.id.idiag_dport)},
-                   .is_connecting = message.idiag_state == kTcpSynSent,
-                   .inode = message.idiag_inode};
+  return SocketRow{
+      .local = {address(source), ntohs(message.id.idiag_sport)},
+      .remote = {address(destination), ntohs(message.id.idiag_dport)},
+      .is_connecting = message.idiag_state == kTcpSynSent || message.idiag_state == kTcpEstablished,
+      .inode = message.idiag_inode};
 }
 
 /// Takes the rows out of one datagram of the dump; false at its end.

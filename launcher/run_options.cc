@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/control_folder.h"
 #include "launcher/policy_words.h"
 #include "netstack/policy/destination.h"
 
@@ -23,6 +24,7 @@ struct RawOptions {
   std::vector<std::string> pass_fds;
   std::vector<std::string> mtu;
   std::vector<std::string> log;
+  std::vector<std::string> name;
   std::vector<std::string> policies;
   std::vector<std::string> presets;
   std::vector<std::string> modes;
@@ -63,6 +65,7 @@ std::vector<OptionSpec> specs_of(RawOptions& raw) {
       {.names = "--pass-fd", .values = &raw.pass_fds},
       {.names = "--mtu", .values = &raw.mtu},
       {.names = "--log", .values = &raw.log},
+      {.names = "--name", .values = &raw.name},
       {.names = "--offline", .is_set = &raw.is_offline},
       {.names = "--map-root", .is_set = &raw.maps_root},
       {.names = "--nested", .is_set = &raw.may_nest},
@@ -262,6 +265,15 @@ Result<RunOptions> judge(const RawOptions& raw) {
   CORDON_TRY_STATUS(read_mtu(raw.mtu, options));
   for (const std::string& text : raw.subnet) CORDON_TRY_STATUS(read_subnet(text, options));
   for (const std::string& text : raw.pass_fds) CORDON_TRY_STATUS(read_pass_fd(text, options));
+  if (!raw.name.empty()) {
+    options.name = raw.name.back();
+    if (!is_sandbox_name(options.name)) {
+      return plain_error(
+          fmt::format("--name {}: at most {} letters, digits, '-', '_' and '.', beginning with a "
+                      "letter or a digit",
+                      options.name, kLongestSandboxName));
+    }
+  }
   if (!raw.log.empty()) {
     options.log_path = raw.log.back();
     if (options.log_path.empty()) return plain_error("--log: the file's name is empty");

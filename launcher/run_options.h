@@ -57,6 +57,7 @@ struct RunOptions {
   LogFormat log_format = LogFormat::kJson;
   bool logs_flows = true;
   bool logs_denied = true;
+  std::string name;  // of the sandbox; empty: a number
   Verbosity verbosity = Verbosity::kNormal;
   std::vector<std::string> command;  // never empty after a successful parse
 };

@@ -44,6 +44,7 @@ struct SandboxPlan {
 
   std::string resolv_conf;  // content of /etc/resolv.conf inside; empty: the host's stays
   std::string hosts_lines;  // appended to the host's /etc/hosts, whole lines
+  std::vector<std::string> hidden_folders;  // empty inside: cordon's own control sockets
 
   TranslatorConfig translator;
   std::vector<PublishedSocket> published;

@@ -9,6 +9,8 @@ namespace {
 
 // Flows judged again in one turn of the loop.
 constexpr std::size_t kSweepBudget = 256;
+// Flows listed in one piece: what the control channel surely has room for.
+constexpr std::size_t kListPiece = 64;
 
 std::vector<IpAddress> addresses_of(const TranslatorConfig& config) {
   return {config.v4.gateway,  config.v4.resolver,  config.v4.host_door,      config.v6.gateway,
@@ -232,6 +234,19 @@ void Translator::set_policy(Instant now, Policy policy, const NameSettings& name
   config_.names.pool_v6 = pool_v6;
   budgets_.set_policy(now, config_.policy);
   start_sweep(false);
+}
+
+std::uint64_t Translator::list_flows(std::uint64_t cursor) {
+  // The table's number stands above the slot's.
+  constexpr int kSlotBits = 32;
+  const auto slot = static_cast<std::uint32_t>(cursor);
+  const std::uint64_t table = cursor >> kSlotBits;
+  std::optional<std::uint32_t> next;
+  if (table == 0) next = tcp_.list(slot, kListPiece);
+  if (table == 1) next = udp_.list(slot, kListPiece);
+  if (table == 2) next = echo_.list(slot, kListPiece);
+  if (next) return table << kSlotBits | *next;
+  return table < 2 ? (table + 1) << kSlotBits : kAllListed;
 }
 
 void Translator::on_host_change(Instant now, bool is_address_lost) {

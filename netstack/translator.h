@@ -70,6 +70,13 @@ class Translator {
   /// The host's addresses, routes or links changed; `is_address_lost`: one was removed.
   void on_host_change(Instant now, bool is_address_lost);
 
+  /// Lists a piece of the living flows (Events::listed); `cursor` is 0 at first. Returns where the
+  /// next piece begins, kAllListed behind the last.
+  [[nodiscard]] std::uint64_t list_flows(std::uint64_t cursor);
+  static constexpr std::uint64_t kAllListed = ~std::uint64_t{0};
+  /// Whether flows are reported as they begin and end (TranslatorConfig::reports_flows).
+  void set_reports_flows(bool reports) { config_.reports_flows = reports; }
+
   [[nodiscard]] const DropCounters& drops() const { return drops_; }
   /// The tap has gone: there is no guest any more.
   [[nodiscard]] bool is_tap_gone() const { return link_.is_gone(); }

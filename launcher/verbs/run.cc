@@ -1,110 +1,29 @@
 #include "launcher/verbs/run.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <ctime>
 #include <fcntl.h>
 #include <memory>
-#include <sys/socket.h>
+#include <optional>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "launcher/clock.h"
 #include "launcher/config.h"
+#include "launcher/control_socket.h"
 #include "launcher/event_log.h"
 #include "launcher/host_watch.h"
+#include "launcher/live_policy.h"
 #include "launcher/policy_set.h"
-#include "launcher/process_lookup.h"
+#include "launcher/questions.h"
+#include "launcher/sandbox_requests.h"
+#include "launcher/sandbox_watch.h"
+#include "launcher/side_loop.h"
 #include "launcher/supervisor.h"
-#include "netstack/base/token_bucket.h"
-#include "netstack/host/messages.h"
+#include "launcher/terminal_prompt.h"
+#include "launcher/translator_link.h"
 
 namespace cordon {
 namespace {
-
-Instant monotonic_now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return Instant(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-}
-
-/// Between the translator's messages and the person: denials are looked up, told, and only then
-/// answered, so that the process is still there to be found.
-class Reporter final : public TranslatorListener {
- public:
-  explicit Reporter(EventLog& log) : log_(log) {}
-
-  void on_started(const RunningSandbox& sandbox) override {
-    has_started_ = true;
-    control_ = sandbox.control;
-    lookup_ = std::make_unique<ProcessLookup>(sandbox.sock_diag, sandbox.network_namespace,
-                                              sandbox.guest_init);
-    send_pending_upstreams();
-  }
-
-  void on_message(Bytes packet) override {
-    const auto message = decode_message(packet);
-    if (!message) return tell_nonsense();
-    if (const auto denial = decode_denial(*message)) return on_denial(*denial);
-    if (const auto report = decode_flow(*message)) return log_.flow(*report);
-    if (const auto notice = decode_notice(*message)) return log_.notice(*notice, message->code);
-    tell_nonsense();
-  }
-
-  void on_trouble(std::string_view words) override { log_.trouble(words); }
-
-  [[nodiscard]] bool has_started() const { return has_started_; }
-
-  void send_upstreams(std::vector<Endpoint> upstreams) {
-    pending_upstreams_ = std::move(upstreams);
-    send_pending_upstreams();
-  }
-
- private:
-  void send_pending_upstreams() {
-    if (control_ < 0 || !pending_upstreams_) return;
-    Message message;
-    message.kind = MessageKind::kUpstreams;
-    const std::size_t count = std::min(pending_upstreams_->size(), kMaxUpstreams);
-    message.upstream_count = static_cast<std::uint32_t>(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      message.upstreams[i] = encode_endpoint((*pending_upstreams_)[i]);
-    }
-    if (send(message)) pending_upstreams_.reset();
-  }
-
-  void on_denial(const Denial& denial) {
-    std::optional<GuestProcess> process;
-    if (lookup_ && lookups_.take(monotonic_now())) process = lookup_->find(denial.request);
-    log_.denied(denial, process);
-    Message told;
-    told.kind = MessageKind::kDenialTold;
-    told.id = denial.id;
-    // Not taken: the translator refuses the guest by its own deadline.
-    (void)send(told);
-    send_pending_upstreams();
-  }
-
-  bool send(const Message& message) const {
-    return ::send(control_, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) ==
-           ssize_t{sizeof(message)};
-  }
-
-  void tell_nonsense() {
-    if (has_told_nonsense_) return;
-    has_told_nonsense_ = true;
-    log_.trouble("the translator sent a message that cannot be read; it is ignored");
-  }
-
-  EventLog& log_;
-  int control_ = -1;
-  std::unique_ptr<ProcessLookup> lookup_;
-  TokenBucket lookups_{10, 10};
-  std::optional<std::vector<Endpoint>> pending_upstreams_;
-  bool has_started_ = false;
-  bool has_told_nonsense_ = false;
-};
 
 /// Before anything of ours is opened: a number that is free now would be ours a moment later.
 Status check_passed_fds(const std::vector<int>& fds) {
@@ -123,8 +42,25 @@ struct Prepared {
   SandboxPlan plan;
   UniqueFd log;
   std::unique_ptr<HostWatch> watch;  // only with --dns host
+  std::unique_ptr<SideLoop> loop;
+  std::unique_ptr<ControlSocket> control;  // none where there is no place for it
   std::vector<std::string> remarks;
 };
+
+/// A sandbox that cannot be spoken to runs all the same, but one that was given a name is to have
+/// it.
+Status open_control(const RunOptions& options, Prepared& prepared) {
+  auto folder = ControlFolder::open();
+  if (!folder && !options.name.empty()) return wrap("--name", folder.error());
+  if (!folder) {
+    prepared.remarks.push_back("no control socket: " + folder.error().message());
+    return {};
+  }
+  prepared.plan.hidden_folders.push_back(folder->path());
+  CORDON_TRY(ControlFolder::Bound bound, folder->bind(options.name));
+  prepared.control = std::make_unique<ControlSocket>(*std::move(folder), std::move(bound));
+  return {};
+}
 
 Result<Prepared> prepare(const RunOptions& options) {
   Prepared prepared;
@@ -149,11 +85,111 @@ Result<Prepared> prepare(const RunOptions& options) {
   }
   CORDON_TRY(prepared.plan, plan_sandbox(options, host));
   CORDON_TRY(prepared.plan.published, bind_published(options.publish));
+  CORDON_TRY(prepared.loop, SideLoop::open());
+  CORDON_TRY_STATUS(open_control(options, prepared));
   for (const std::string& server : host.resolv_conf.skipped) {
     prepared.remarks.push_back(
         fmt::format("DNS server {} of /etc/resolv.conf is left out: cordon cannot ask it", server));
   }
   return prepared;
+}
+
+/// Everything that a sandbox has outside of itself while it runs.
+class RunningSandboxDesk {
+ public:
+  /// `given`: the options without what policy files say; `options` with it.
+  RunningSandboxDesk(const RunOptions& given, const RunOptions& options, Prepared prepared)
+      : given_(given),
+        options_(options),
+        prepared_(std::move(prepared)),
+        log_(options.verbosity, STDERR_FILENO, std::move(prepared_.log)),
+        live_({.policy = prepared_.plan.translator.policy.input(),
+               .names = prepared_.plan.translator.names}),
+        questions_(*prepared_.loop, link_, log_, live_),
+        watch_(*prepared_.loop, log_, live_, link_, questions_),
+        prompt_(TerminalPrompt::open_terminal(), *prepared_.loop, questions_) {
+    log_.set_choice({.is_text = options.log_format == LogFormat::kText,
+                     .has_flows = options.logs_flows,
+                     .has_denied = options.logs_denied});
+    if (prepared_.control) make_requests();
+    connect();
+  }
+
+  int run();
+
+ private:
+  void make_requests();
+  void connect();
+  [[nodiscard]] Result<PolicySnapshot> load(const std::string& file) const;
+
+  const RunOptions& given_;
+  const RunOptions& options_;
+  Prepared prepared_;
+  EventLog log_;
+  LivePolicy live_;
+  TranslatorLink link_;
+  Questions questions_;
+  SandboxWatch watch_;
+  TerminalPrompt prompt_;
+  std::optional<SandboxRequests> requests_;
+};
+
+void RunningSandboxDesk::make_requests() {
+  requests_.emplace(SandboxRequests::Parts{.socket = *prepared_.control,
+                                           .loop = *prepared_.loop,
+                                           .log = log_,
+                                           .live = live_,
+                                           .link = link_,
+                                           .questions = questions_,
+                                           .watch = watch_},
+                    SandboxFacts{.id = prepared_.control->id(),
+                                 .command = options_.command,
+                                 .started_unix_milliseconds = unix_milliseconds_now(),
+                                 .reports_flows = prepared_.plan.translator.reports_flows},
+                    [this](const std::string& file) { return load(file); });
+  if (const Status served = prepared_.control->serve(*prepared_.loop, *requests_); !served) {
+    log_.trouble("control socket: " + served.error().message());
+  }
+}
+
+Result<PolicySnapshot> RunningSandboxDesk::load(const std::string& file) const {
+  RunOptions again = given_;
+  if (!file.empty()) again.policy_files = {file};
+  CORDON_TRY(const RunOptions options, with_policies(again));
+  PolicySnapshot loaded{.policy = options.policy, .names = options.names};
+  // Names keep the addresses that the guest has been told.
+  loaded.names.pool_v4 = live_.snapshot().names.pool_v4;
+  loaded.names.pool_v6 = live_.snapshot().names.pool_v6;
+  return loaded;
+}
+
+void RunningSandboxDesk::connect() {
+  watch_.set_on_started(
+      [this](const RunningSandbox& sandbox) { prompt_.set_guest_init(sandbox.guest_init); });
+  questions_.set_is_anybody_there(
+      [this] { return (requests_ && requests_->has_answerers()) || prompt_.is_there(); });
+  questions_.set_on_change([this] { prompt_.on_change(); });
+}
+
+int RunningSandboxDesk::run() {
+  for (const std::string& remark : prepared_.remarks) log_.remark(remark);
+  if (prepared_.control) log_.remark(fmt::format("this sandbox is {}", prepared_.control->id()));
+  std::vector<Watched> watched;
+  watched.push_back(
+      {.fd = prepared_.loop->fd(), .on_readable = [this] { prepared_.loop->turn(); }});
+  if (HostWatch* const host = prepared_.watch.get()) {
+    watched.push_back({.fd = host->fd(), .on_readable = [this, host] {
+                         if (const auto servers = host->on_readable()) {
+                           watch_.send_upstreams(*servers);
+                         }
+                       }});
+  }
+  const int status = supervise(std::move(prepared_.plan), watch_, std::move(watched));
+  if (status == kExitOwnFailure && !watch_.has_started()) {
+    log_.trouble("the sandbox could not be made; `cordon doctor` says what this host lacks");
+  }
+  log_.finish();
+  return status;
 }
 
 }  // namespace
@@ -165,25 +201,7 @@ int run(const RunOptions& given) {
     fmt::print(stderr, "cordon: {}\n", prepared.error().message());
     return kExitOwnFailure;
   }
-  const RunOptions& options = *with_files;
-  const Policy policy = prepared->plan.translator.policy;
-  EventLog log(options.verbosity, STDERR_FILENO, std::move(prepared->log), policy);
-  for (const std::string& remark : prepared->remarks) log.remark(remark);
-  Reporter reporter(log);
-  std::vector<Watched> watched;
-  if (HostWatch* const watch = prepared->watch.get()) {
-    watched.push_back(Watched{.fd = watch->fd(), .on_readable = [watch, &reporter] {
-                                if (const auto servers = watch->on_readable()) {
-                                  reporter.send_upstreams(*servers);
-                                }
-                              }});
-  }
-  const int status = supervise(std::move(prepared->plan), reporter, std::move(watched));
-  if (status == kExitOwnFailure && !reporter.has_started()) {
-    log.trouble("the sandbox could not be made; `cordon doctor` says what this host lacks");
-  }
-  log.finish();
-  return status;
+  return RunningSandboxDesk(given, *with_files, *std::move(prepared)).run();
 }
 
 }  // namespace cordon

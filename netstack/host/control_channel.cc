@@ -15,7 +15,22 @@ bool ControlChannel::asked(const Question& question) { return send(encode_questi
 
 void ControlChannel::notice(Notice notice, int code) { (void)send(encode_notice(notice, code)); }
 
-bool ControlChannel::send(const Message& message) {
+bool ControlChannel::listed(const FlowReport& report) {
+  Message message = encode_flow(report);
+  message.kind = MessageKind::kFlowListed;
+  return send(message);
+}
+
+void ControlChannel::end_list(std::uint64_t next_cursor) {
+  Message message;
+  message.kind = MessageKind::kFlowsListed;
+  message.cursor = next_cursor;
+  // Lost where there is no room: whoever waits for the list gives up after a while.
+  (void)send(message);
+}
+
+bool ControlChannel::send(Message message) {
+  message.generation = generation_;
   std::array<std::uint8_t, sizeof(Message)> packet{};
   std::memcpy(packet.data(), &message, sizeof(message));
   // syscalls: sendto
@@ -23,19 +38,18 @@ bool ControlChannel::send(const Message& message) {
          static_cast<ssize_t>(packet.size());
 }
 
-IoResult<Message> ControlChannel::receive() {
+IoResult<ControlChannel::Received> ControlChannel::receive() {
   while (true) {
-    std::array<std::uint8_t, sizeof(Message)> packet{};
     // syscalls: recvfrom
-    const ssize_t size = recv(socket_.get(), packet.data(), packet.size(), MSG_DONTWAIT);
+    const ssize_t size = recv(socket_.get(), packet_.data(), packet_.size(), MSG_DONTWAIT);
     if (size == 0) return std::unexpected(Errno{EPIPE});
     if (size < 0) {
       const bool is_empty = errno == EAGAIN || errno == EINTR;
       return std::unexpected(Errno{is_empty ? EAGAIN : EPIPE});
     }
-    const std::optional<Message> message =
-        decode_message(Bytes(packet).first(static_cast<std::size_t>(size)));
-    if (message) return *message;
+    const Bytes packet = Bytes(packet_).first(static_cast<std::size_t>(size));
+    const std::optional<Message> message = decode_message(packet);
+    if (message) return Received{.message = *message, .part = part_of(packet)};
   }
 }
 

@@ -3,10 +3,9 @@
 // is refused at once.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
-#include <variant>
-#include <vector>
 
 #include "netstack/base/result.h"
 #include "netstack/base/unique_fd.h"
@@ -22,17 +21,30 @@ class ControlChannel final : public Events {
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override;
   bool asked(const Question& question) override;
+  bool listed(const FlowReport& report) override;
   void notice(Notice notice, int code) override;
 
   [[nodiscard]] int descriptor() const { return socket_.get(); }
+  struct Received {
+    Message message;
+    Bytes part;  // kPolicyPart; until the next call
+  };
   /// The next message of the supervisor; EAGAIN where none waits, EPIPE where it has gone.
-  [[nodiscard]] IoResult<Message> receive();
+  [[nodiscard]] IoResult<Received> receive();
   /// What was told arrives, and then the end.
   void close() { socket_.reset(); }
 
+  /// A piece of the list of living flows is told; the next one begins at `next_cursor`.
+  void end_list(std::uint64_t next_cursor);
+
+  /// The policy's generation that every message is marked with from here on.
+  void set_generation(std::uint32_t generation) { generation_ = generation; }
+
  private:
-  bool send(const Message& message);
+  bool send(Message message);
   UniqueFd socket_;
+  std::uint32_t generation_ = 0;
+  std::array<std::uint8_t, sizeof(Message) + kMaxPartOctets> packet_{};
 };
 
 }  // namespace cordon

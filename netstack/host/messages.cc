@@ -21,6 +21,7 @@ bool is_known(MessageKind kind) {
     case MessageKind::kAnswer:
     case MessageKind::kListFlows:
     case MessageKind::kPolicyPart:
+    case MessageKind::kReportFlows:
       return true;
   }
   return false;
@@ -41,6 +42,20 @@ void put_request(Message& message, const Request& request) {
   message.protocol = static_cast<std::uint8_t>(request.protocol);
   message.address_class = static_cast<std::uint8_t>(request.address_class);
   message.is_host_door = request.is_host_door ? 1 : 0;
+  if (request.name == nullptr) return;
+  const Bytes octets = request.name->wire();
+  std::memcpy(message.name.octets.data(), octets.data(), octets.size());
+  message.name.size = static_cast<std::uint8_t>(octets.size());
+}
+
+// False where there is something that is no name.
+bool take_name(const Message& message, DnsName& name) {
+  if (message.name.size == 0) return true;
+  std::size_t end = 0;
+  const auto read = DnsName::read(Bytes(message.name.octets).first(message.name.size), end);
+  if (!read || end != message.name.size) return false;
+  name = *read;
+  return true;
 }
 
 void put_verdict(Message& message, const Verdict& verdict) {
@@ -63,9 +78,10 @@ std::optional<Verdict> take_verdict(const Message& message) {
                  .rule = take_rule(message)};
 }
 
-std::optional<Request> take_request(const Message& message) {
-  if (message.guest.is_v6 > 1 || message.dialled.is_v6 > 1 || message.is_host_door > 1 ||
-      !fits(message.direction, Direction::kInbound) || !fits(message.protocol, Protocol::kIcmp) ||
+std::optional<Request> take_request(const Message& message, DnsName& name) {
+  if (!take_name(message, name) || message.guest.is_v6 > 1 || message.dialled.is_v6 > 1 ||
+      message.is_host_door > 1 || !fits(message.direction, Direction::kInbound) ||
+      !fits(message.protocol, Protocol::kIcmp) ||
       !fits(message.address_class, AddressClass::kPublic)) {
     return std::nullopt;
   }
@@ -74,7 +90,8 @@ std::optional<Request> take_request(const Message& message) {
                  .guest = decode_endpoint(message.guest),
                  .dialled = decode_endpoint(message.dialled),
                  .address_class = static_cast<AddressClass>(message.address_class),
-                 .is_host_door = message.is_host_door == 1};
+                 .is_host_door = message.is_host_door == 1,
+                 .name = message.name.size > 0 ? &name : nullptr};
 }
 
 }  // namespace
@@ -135,15 +152,22 @@ Message encode_notice(Notice notice, int code) {
 }
 
 std::optional<Message> decode_message(Bytes packet) {
-  if (packet.size() != sizeof(Message)) return std::nullopt;
+  if (packet.size() < sizeof(Message)) return std::nullopt;
   Message message;
   std::memcpy(&message, packet.data(), sizeof(message));
   if (!is_known(message.kind) || message.upstream_count > kMaxUpstreams) return std::nullopt;
+  const std::size_t part = packet.size() - sizeof(Message);
+  const bool may_have_part = message.kind == MessageKind::kPolicyPart;
+  if (part > (may_have_part ? kMaxPartOctets : 0)) return std::nullopt;
   return message;
 }
 
-std::optional<Denial> decode_denial(const Message& message) {
-  const auto request = take_request(message);
+Bytes part_of(Bytes packet) {
+  return packet.size() > sizeof(Message) ? packet.subspan(sizeof(Message)) : Bytes();
+}
+
+std::optional<Denial> decode_denial(const Message& message, DnsName& name) {
+  const auto request = take_request(message, name);
   const auto verdict = take_verdict(message);
   if (message.kind != MessageKind::kDenied || !request || !verdict ||
       !fits(message.denial_kind, Denial::Kind::kQuery) || message.is_only_reported > 1) {
@@ -157,15 +181,15 @@ std::optional<Denial> decode_denial(const Message& message) {
                 .is_only_reported = message.is_only_reported == 1};
 }
 
-std::optional<Question> decode_question(const Message& message) {
-  const auto request = take_request(message);
+std::optional<Question> decode_question(const Message& message, DnsName& name) {
+  const auto request = take_request(message, name);
   const auto verdict = take_verdict(message);
   if (message.kind != MessageKind::kAsked || !request || !verdict) return std::nullopt;
   return Question{.id = message.id, .request = *request, .verdict = *verdict};
 }
 
-std::optional<FlowReport> decode_flow(const Message& message) {
-  const auto request = take_request(message);
+std::optional<FlowReport> decode_flow(const Message& message, DnsName& name) {
+  const auto request = take_request(message, name);
   const bool is_flow =
       message.kind == MessageKind::kFlow || message.kind == MessageKind::kFlowListed;
   if (!is_flow || !request) return std::nullopt;

@@ -9,6 +9,7 @@
 
 #include "netstack/base/bytes.h"
 #include "netstack/seams/events.h"
+#include "netstack/wire/dns_name.h"
 
 namespace cordon {
 
@@ -21,11 +22,12 @@ enum class MessageKind : std::uint32_t {
   kFlowListed = 5,   // a living flow, in answer to kListFlows
   kFlowsListed = 6,  // the end of a piece of the list; `cursor` is where the next one begins
   // supervisor to translator
-  kDenialTold = 101,  // the process was looked up and the line written: refuse the guest now
-  kUpstreams = 102,   // the host's resolv.conf changed
-  kAnswer = 103,      // to the question `id`; `action` is what the person said
-  kListFlows = 104,   // a piece of the list of living flows, from `cursor` on
-  kPolicyPart = 105,  // a piece of a policy snapshot (host/policy_snapshot.h)
+  kDenialTold = 101,   // the process was looked up and the line written: refuse the guest now
+  kUpstreams = 102,    // the host's resolv.conf changed
+  kAnswer = 103,       // to the question `id`; `action` is what the person said
+  kListFlows = 104,    // a piece of the list of living flows, from `cursor` on
+  kPolicyPart = 105,   // a piece of a policy snapshot (host/policy_snapshot.h)
+  kReportFlows = 106,  // whether flows are reported as they begin and end: `action`, 0 or 1
 };
 
 struct WireEndpoint {
@@ -39,7 +41,10 @@ inline constexpr std::size_t kMaxUpstreams = 8;
 inline constexpr std::uint32_t kNoRule = 0xffffffff;
 inline constexpr std::uint8_t kStillOpen = 0xff;
 inline constexpr std::size_t kLongestWireName = 255;
-inline constexpr std::uint64_t kListedAll = ~std::uint64_t{0};
+
+/// What a kPolicyPart carries behind the message.
+inline constexpr std::size_t kMaxPartOctets = 32'768;
+inline constexpr std::size_t kMaxPacketOctets = 65'536;
 
 /// A domain name in its wire form; a size of 0 is none.
 struct WireName {
@@ -50,6 +55,7 @@ struct WireName {
 struct Message {
   MessageKind kind = MessageKind::kNotice;
   std::uint32_t id = 0;
+  std::uint32_t generation = 0;  // of the policy that decided, or that a part belongs to
   WireEndpoint guest;
   WireEndpoint dialled;
   std::uint8_t direction = 0;
@@ -67,7 +73,8 @@ struct Message {
   std::int32_t code = 0;
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
-  std::uint64_t cursor = 0;
+  std::uint64_t cursor = 0;  // kPolicyPart: where the part begins
+  std::uint64_t total = 0;   // kPolicyPart: octets of the whole
   WireName name;
   std::uint32_t upstream_count = 0;
   std::array<WireEndpoint, kMaxUpstreams> upstreams{};
@@ -81,13 +88,17 @@ struct Message {
 [[nodiscard]] WireEndpoint encode_endpoint(const Endpoint& endpoint);
 [[nodiscard]] Endpoint decode_endpoint(const WireEndpoint& endpoint);
 
-/// A message read from the channel; nullopt where its size or kind is wrong.
+/// A message read from the channel, without what may stand behind it (part_of()); nullopt where its
+/// size or kind is wrong.
 [[nodiscard]] std::optional<Message> decode_message(Bytes packet);
-/// nullopt where an enumerator is out of range.
-[[nodiscard]] std::optional<Denial> decode_denial(const Message& message);
+/// What stands behind the message: empty for all kinds but kPolicyPart.
+[[nodiscard]] Bytes part_of(Bytes packet);
+/// nullopt where an enumerator is out of range, or the name is none. The name goes to `name`, which
+/// outlives the result.
+[[nodiscard]] std::optional<Denial> decode_denial(const Message& message, DnsName& name);
 /// Of kFlow and of kFlowListed.
-[[nodiscard]] std::optional<FlowReport> decode_flow(const Message& message);
-[[nodiscard]] std::optional<Question> decode_question(const Message& message);
+[[nodiscard]] std::optional<FlowReport> decode_flow(const Message& message, DnsName& name);
+[[nodiscard]] std::optional<Question> decode_question(const Message& message, DnsName& name);
 [[nodiscard]] std::optional<Notice> decode_notice(const Message& message);
 
 }  // namespace cordon

@@ -204,10 +204,17 @@ bool KernelWorker::on_tap(Instant now) {
 
 bool KernelWorker::on_control() {
   while (true) {
-    const IoResult<Message> message = control_.receive();
-    if (!message) return message.error().value == EAGAIN;
-    if (message->kind == MessageKind::kDenialTold) translator_.on_denial_told(message->id);
-    if (message->kind == MessageKind::kUpstreams) on_upstreams(*message);
+    const IoResult<ControlChannel::Received> received = control_.receive();
+    if (!received) return received.error().value == EAGAIN;
+    const Message& message = received->message;
+    if (message.kind == MessageKind::kDenialTold) translator_.on_denial_told(message.id);
+    if (message.kind == MessageKind::kUpstreams) on_upstreams(message);
+    if (message.kind == MessageKind::kListFlows) {
+      control_.end_list(translator_.list_flows(message.cursor));
+    }
+    if (message.kind == MessageKind::kReportFlows) {
+      translator_.set_reports_flows(message.action != 0);
+    }
   }
 }
 

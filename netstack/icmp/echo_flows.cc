@@ -321,6 +321,19 @@ void EchoFlows::end(FlowId id) {
   table_.erase(id);
 }
 
+std::optional<std::uint32_t> EchoFlows::list(std::uint32_t cursor, std::size_t budget) {
+  for (; budget > 0; --budget) {
+    const std::optional<FlowId> id = table_.next_from(cursor);
+    if (!id) return std::nullopt;
+    const auto& destination = table_.get(*id)->destination;
+    const bool has_room =
+        !destination || context_.events.listed(FlowReport{.request = destination->request()});
+    if (!has_room) break;
+    cursor = id->index + 1;
+  }
+  return cursor;
+}
+
 std::optional<std::uint32_t> EchoFlows::rejudge(Instant now, std::uint32_t cursor,
                                                 std::size_t budget) {
   for (; budget > 0; --budget) {

@@ -38,6 +38,8 @@ class EchoFlows final : private LookupWaiters {
 
   /// Judges up to `budget` flows again, as TcpFlows::rejudge().
   std::optional<std::uint32_t> rejudge(Instant now, std::uint32_t cursor, std::size_t budget);
+  /// As TcpFlows::list(); an echo flow has no number and its octets are not counted.
+  std::optional<std::uint32_t> list(std::uint32_t cursor, std::size_t budget);
 
   [[nodiscard]] std::size_t size() const { return table_.size(); }
 

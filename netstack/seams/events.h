@@ -65,6 +65,9 @@ class Events {
   /// process up; the refusal to the guest then waits for that, or for a short deadline.
   virtual bool denied(const Denial& denial) = 0;
   virtual void flow(const FlowReport& report) = 0;
+  /// A living flow, in answer to Translator::list_flows(). False where there is no room for more at
+  /// the moment.
+  virtual bool listed(const FlowReport& report) = 0;
   /// False where nobody can be asked: the flow is denied at once.
   virtual bool asked(const Question& question) = 0;
   virtual void notice(Notice notice, int code) = 0;

@@ -71,6 +71,9 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   /// cursor, or nothing when the table is through.
   std::optional<std::uint32_t> rejudge(Instant now, std::uint32_t cursor, std::size_t budget,
                                        bool is_address_lost);
+  /// Lists up to `budget` flows (Events::listed), from slot `cursor` on. Returns the next cursor,
+  /// or nothing when the table is through.
+  std::optional<std::uint32_t> list(std::uint32_t cursor, std::size_t budget);
 
   /// The supervisor has told denial `id`: the answer that waited for it goes.
   void on_denial_told(std::uint32_t id);
@@ -209,6 +212,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   void revoke(Instant now, FlowId id, const Judgement& judgement);
   /// Resets what is open, gives everything back and forgets the flow.
   void end(FlowId id, FlowEnd how);
+  [[nodiscard]] FlowReport describe(FlowId id);
   void report(FlowId id, std::optional<FlowEnd> end);
 
   FlowContext context_;

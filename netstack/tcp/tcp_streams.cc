@@ -190,13 +190,30 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
   table_.erase(id);
 }
 
-void TcpFlows::report(FlowId id, std::optional<FlowEnd> end) {
-  if (!context_.config.reports_flows) return;
+FlowReport TcpFlows::describe(FlowId id) {
   const Flow& flow = *table_.get(id);
-  FlowReport report{.id = flow.id, .request = flow.destination->request(), .end = end};
+  FlowReport report{.id = flow.id, .request = flow.destination->request()};
   report.bytes_up = flow.up.octets;
   report.bytes_down = flow.down.octets;
+  return report;
+}
+
+void TcpFlows::report(FlowId id, std::optional<FlowEnd> end) {
+  if (!context_.config.reports_flows) return;
+  FlowReport report = describe(id);
+  report.end = end;
   context_.events.flow(report);
+}
+
+std::optional<std::uint32_t> TcpFlows::list(std::uint32_t cursor, std::size_t budget) {
+  for (; budget > 0; --budget) {
+    const std::optional<FlowId> id = table_.next_from(cursor);
+    if (!id) return std::nullopt;
+    const bool is_known = table_.get(*id)->destination.has_value();
+    if (is_known && !context_.events.listed(describe(*id))) break;
+    cursor = id->index + 1;
+  }
+  return cursor;
 }
 
 void TcpFlows::revoke(Instant now, FlowId id, const Judgement& judgement) {

@@ -432,13 +432,30 @@ void UdpFlows::end(FlowId id, FlowEnd how) {
   mappings_.erase(flow.mapping);
 }
 
-void UdpFlows::report(FlowId id, std::optional<FlowEnd> how) {
-  if (!context_.config.reports_flows) return;
+FlowReport UdpFlows::describe(FlowId id) {
   const Flow& flow = *flows_.get(id);
-  FlowReport report{.id = flow.id, .request = flow.destination->request(), .end = how};
+  FlowReport report{.id = flow.id, .request = flow.destination->request()};
   report.bytes_up = flow.octets_up;
   report.bytes_down = flow.octets_down;
+  return report;
+}
+
+void UdpFlows::report(FlowId id, std::optional<FlowEnd> how) {
+  if (!context_.config.reports_flows) return;
+  FlowReport report = describe(id);
+  report.end = how;
   context_.events.flow(report);
+}
+
+std::optional<std::uint32_t> UdpFlows::list(std::uint32_t cursor, std::size_t budget) {
+  for (; budget > 0; --budget) {
+    const std::optional<FlowId> id = flows_.next_from(cursor);
+    if (!id) return std::nullopt;
+    const bool is_known = flows_.get(*id)->destination.has_value();
+    if (is_known && !context_.events.listed(describe(*id))) break;
+    cursor = id->index + 1;
+  }
+  return cursor;
 }
 
 std::optional<std::uint32_t> UdpFlows::rejudge(Instant now, std::uint32_t cursor,

@@ -61,6 +61,8 @@ class UdpFlows final : private LookupWaiters {
 
   /// Judges up to `budget` flows again, as TcpFlows::rejudge().
   std::optional<std::uint32_t> rejudge(Instant now, std::uint32_t cursor, std::size_t budget);
+  /// As TcpFlows::list().
+  std::optional<std::uint32_t> list(std::uint32_t cursor, std::size_t budget);
 
   [[nodiscard]] std::size_t size() const { return flows_.size(); }
   [[nodiscard]] std::size_t mappings() const { return mappings_.size(); }
@@ -100,6 +102,7 @@ class UdpFlows final : private LookupWaiters {
   void deliver_error(Instant now, const FlowKey& key, const DatagramError& error);
   [[nodiscard]] SocketHandle socket_of(const Flow& flow);
   void end(FlowId id, FlowEnd how);
+  [[nodiscard]] FlowReport describe(FlowId id);
   void report(FlowId id, std::optional<FlowEnd> how);
 
   FlowContext context_;

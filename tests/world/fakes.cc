@@ -319,6 +319,13 @@ bool FakeEvents::asked(const Question& question) {
   return can_ask;
 }
 
+bool FakeEvents::listed(const FlowReport& report) {
+  if (list_room == 0) return false;
+  --list_room;
+  list.push_back(report);
+  return true;
+}
+
 std::size_t FakeEvents::count(Notice notice) const {
   return static_cast<std::size_t>(
       std::ranges::count_if(notices, [&](const auto& told) { return told.first == notice; }));

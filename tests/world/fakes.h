@@ -226,6 +226,7 @@ class FakeEvents final : public Events {
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override { flows.push_back(report); }
   bool asked(const Question& question) override;
+  bool listed(const FlowReport& report) override;
   void notice(Notice notice, int code) override { notices.emplace_back(notice, code); }
 
   [[nodiscard]] std::size_t count(Notice notice) const;
@@ -233,12 +234,16 @@ class FakeEvents final : public Events {
   std::vector<Denial> denials;
   std::vector<FlowReport> flows;
   std::vector<Question> questions;
+  std::vector<FlowReport> list;
   std::vector<std::pair<Notice, int>> notices;
   bool tells_back = false;  // the supervisor will say when it has looked the process up
 
  private:
   std::deque<DnsName> names_;  // of denials: a request's own is valid during the call only
   bool can_ask = true;         // there is somebody to ask
+  bool tells_back = false;            // the supervisor will say when it has looked the process up
+  bool can_ask = true;                // there is somebody to ask
+  std::size_t list_room = 1'000'000;  // flows that can still be listed
 };
 
 class FakeTap final : public Tap {

@@ -7,6 +7,8 @@
 namespace cordon {
 namespace {
 
+DnsName name;  // of what was decoded last
+
 Bytes bytes_of(const Message& message) {
   return Bytes(reinterpret_cast<const std::uint8_t*>(&message), sizeof(message));
 }
@@ -34,18 +36,18 @@ TEST(Messages, ADenialArrivesAsItWasSent) {
   denial.verdict = {.action = Action::kDeny, .reason = Reason::kRule, .rule = 3};
   const auto message = decode_message(bytes_of(encode_denial(denial)));
   ASSERT_TRUE(message);
-  const auto decoded = decode_denial(*message);
+  const auto decoded = decode_denial(*message, name);
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->id, 17U);
   expect_same(decoded->request, denial.request);
   EXPECT_EQ(decoded->verdict.reason, Reason::kRule);
   EXPECT_EQ(decoded->verdict.rule, 3U);
-  EXPECT_FALSE(decode_flow(*message));
+  EXPECT_FALSE(decode_flow(*message, name));
   EXPECT_FALSE(decode_notice(*message));
 }
 
 TEST(Messages, ADenialWithoutRuleHasNone) {
-  const auto decoded = decode_denial(encode_denial(Denial{}));
+  const auto decoded = decode_denial(encode_denial(Denial{}), name);
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->verdict.rule, std::nullopt);
 }
@@ -54,7 +56,7 @@ TEST(Messages, ADeniedQueryArrivesAsItWasSent) {
   Denial denial{.id = 9, .kind = Denial::Kind::kQuery, .request = sample_request()};
   denial.query_type = 28;
   denial.is_only_reported = true;
-  const auto decoded = decode_denial(encode_denial(denial));
+  const auto decoded = decode_denial(encode_denial(denial), name);
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->kind, Denial::Kind::kQuery);
   EXPECT_EQ(decoded->query_type, 28);
@@ -64,24 +66,24 @@ TEST(Messages, ADeniedQueryArrivesAsItWasSent) {
 TEST(Messages, AQuestionArrivesAsItWasSent) {
   Question question{.id = 3, .request = sample_request()};
   question.verdict.rule = 12;
-  const auto decoded = decode_question(encode_question(question));
+  const auto decoded = decode_question(encode_question(question), name);
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->id, 3U);
   EXPECT_EQ(decoded->verdict.rule, 12U);
   expect_same(decoded->request, question.request);
-  EXPECT_FALSE(decode_question(encode_denial(Denial{})));
+  EXPECT_FALSE(decode_question(encode_denial(Denial{}), name));
 }
 
 TEST(Messages, AFlowArrivesOpenAndClosed) {
   FlowReport report{.id = 5, .request = sample_request(), .rule = 4};
-  auto decoded = decode_flow(encode_flow(report));
+  auto decoded = decode_flow(encode_flow(report), name);
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->end, std::nullopt);
   EXPECT_EQ(decoded->rule, 4U);
   report.end = FlowEnd::kRevoked;
   report.bytes_up = 1ULL << 40;
   report.bytes_down = 7;
-  decoded = decode_flow(encode_flow(report));
+  decoded = decode_flow(encode_flow(report), name);
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->end, FlowEnd::kRevoked);
   EXPECT_EQ(decoded->bytes_up, 1ULL << 40);
@@ -102,6 +104,54 @@ TEST(Messages, EndpointsOfBothFamiliesArrive) {
   }
 }
 
+TEST(Messages, ANameArrivesAsItWasSent) {
+  const std::string longest(63, 'a');
+  for (const std::string& text :
+       {std::string("Evil.Example"),
+        longest + "." + longest + "." + longest + "." + longest.substr(2)}) {
+    const auto sent = DnsName::parse(text);
+    ASSERT_TRUE(sent) << text;
+    Denial denial{.id = 1, .request = sample_request()};
+    denial.request.name = &*sent;
+    const auto decoded = decode_denial(encode_denial(denial), name);
+    ASSERT_TRUE(decoded);
+    ASSERT_NE(decoded->request.name, nullptr);
+    EXPECT_EQ(decoded->request.name->to_string(), text);
+  }
+  EXPECT_EQ(decode_denial(encode_denial(Denial{}), name)->request.name, nullptr);
+}
+
+TEST(MessagesHostile, WhatIsNoNameIsRefused) {
+  const auto sent = DnsName::parse("evil.example");
+  Denial denial{.id = 1, .request = sample_request()};
+  denial.request.name = &*sent;
+  const Message good = encode_denial(denial);
+  for (const std::uint8_t octet : {64, 0, 255, 0xc0}) {
+    Message bad = good;
+    bad.name.octets[0] = octet;
+    EXPECT_FALSE(decode_denial(bad, name)) << int{octet};
+  }
+  for (std::uint8_t size = 1; size < 255; ++size) {
+    Message bad = good;
+    bad.name.size = size;
+    EXPECT_EQ(decode_denial(bad, name).has_value(), size == sent->wire().size());
+  }
+}
+
+TEST(MessagesHostile, OnlyAPolicysPartHasSomethingBehindIt) {
+  std::vector<std::uint8_t> packet(sizeof(Message) + kMaxPartOctets + 1);
+  Message message;
+  message.kind = MessageKind::kPolicyPart;
+  std::memcpy(packet.data(), &message, sizeof(message));
+  EXPECT_FALSE(decode_message(packet));
+  packet.pop_back();
+  ASSERT_TRUE(decode_message(packet));
+  EXPECT_EQ(part_of(packet).size(), kMaxPartOctets);
+  message.kind = MessageKind::kAnswer;
+  std::memcpy(packet.data(), &message, sizeof(message));
+  EXPECT_FALSE(decode_message(packet));
+}
+
 TEST(MessagesHostile, AnotherSizeIsNoMessage) {
   const Message message = encode_denial(Denial{});
   std::vector<std::uint8_t> bytes(sizeof(Message) + 1);
@@ -113,7 +163,7 @@ TEST(MessagesHostile, AnotherSizeIsNoMessage) {
 }
 
 TEST(MessagesHostile, AnUnknownKindIsNoMessage) {
-  for (const std::uint32_t kind : {0U, 7U, 100U, 106U, 0xffffffffU}) {
+  for (const std::uint32_t kind : {0U, 7U, 100U, 107U, 0xffffffffU}) {
     Message message = encode_denial(Denial{});
     message.kind = static_cast<MessageKind>(kind);
     EXPECT_FALSE(decode_message(bytes_of(message))) << kind;
@@ -131,24 +181,24 @@ TEST(MessagesHostile, TooManyUpstreamsAreNoMessage) {
 
 TEST(MessagesHostile, EveryEnumeratorOutOfRangeIsRefused) {
   const Message good = encode_denial(Denial{});
-  ASSERT_TRUE(decode_denial(good));
+  ASSERT_TRUE(decode_denial(good, name));
   using Field = std::uint8_t Message::*;
   for (const Field field :
        {&Message::direction, &Message::protocol, &Message::address_class, &Message::is_host_door,
         &Message::action, &Message::reason, &Message::denial_kind, &Message::is_only_reported}) {
     Message bad = good;
     bad.*field = 0xff;
-    EXPECT_FALSE(decode_denial(bad));
+    EXPECT_FALSE(decode_denial(bad, name));
   }
   Message bad = good;
   bad.guest.is_v6 = 2;
-  EXPECT_FALSE(decode_denial(bad));
+  EXPECT_FALSE(decode_denial(bad, name));
   bad = good;
   bad.dialled.is_v6 = 0xff;
-  EXPECT_FALSE(decode_denial(bad));
+  EXPECT_FALSE(decode_denial(bad, name));
   Message flow = encode_flow(FlowReport{});
   flow.flow_end = static_cast<std::uint8_t>(FlowEnd::kRevoked) + 1;
-  EXPECT_FALSE(decode_flow(flow));
+  EXPECT_FALSE(decode_flow(flow, name));
   Message notice = encode_notice(Notice::kUpstreamSilent, 0);
   ++notice.notice;
   EXPECT_FALSE(decode_notice(notice));

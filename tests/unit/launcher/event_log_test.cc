@@ -119,10 +119,10 @@ TEST(FlowJson, TellsOpeningAndClosing) {
   FlowReport report{.id = 3};
   report.request.dialled = {*IpAddress::parse("2001:db8::1"), 443};
   report.request.address_class = AddressClass::kPublic;
-  EXPECT_EQ(nlohmann::json::parse(flow_json(kTime, report))["event"], "flow_opened");
+  EXPECT_EQ(nlohmann::json::parse(flow_json(kTime, report, Policy(), {}))["event"], "flow_opened");
   report.end = FlowEnd::kTimedOut;
   report.bytes_up = 18'446'744'073'709'551'615U;
-  const auto closed = nlohmann::json::parse(flow_json(kTime, report));
+  const auto closed = nlohmann::json::parse(flow_json(kTime, report, Policy(), {}));
   EXPECT_EQ(closed["event"], "flow_closed");
   EXPECT_EQ(closed["end"], "timed_out");
   EXPECT_EQ(closed["destination"], "[2001:db8::1]:443");
@@ -172,9 +172,9 @@ class StderrPipe {
 TEST(EventLogLines, AreLimitedToTenASecondAndTheRestIsCounted) {
   StderrPipe pipe;
   const Policy policy = policy_of(DefaultAction::kDeny, {});
-  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd(), policy);
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd());
   for (int i = 0; i < 60; ++i) {
-    log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), {});
+    log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), policy, {});
   }
   log.finish();
   const auto lines = pipe.lines();
@@ -188,8 +188,8 @@ TEST(EventLogLines, AreLimitedToTenASecondAndTheRestIsCounted) {
 TEST(EventLogLines, QuietSaysNothingAboutDenials) {
   StderrPipe pipe;
   const Policy policy = policy_of(DefaultAction::kDeny, {});
-  EventLog log(Verbosity::kQuiet, pipe.fd(), UniqueFd(), policy);
-  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), {});
+  EventLog log(Verbosity::kQuiet, pipe.fd(), UniqueFd());
+  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), policy, {});
   log.notice(Notice::kFlowLimit, 0);
   log.finish();
   EXPECT_TRUE(pipe.lines().empty());
@@ -197,8 +197,7 @@ TEST(EventLogLines, QuietSaysNothingAboutDenials) {
 
 TEST(EventLogLines, TheSameNoticeIsNotRepeatedAtOnce) {
   StderrPipe pipe;
-  const Policy policy;
-  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd(), policy);
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd());
   for (int i = 0; i < 3; ++i) log.notice(Notice::kUpstreamSilent, 0);
   log.notice(Notice::kFlowLimit, 0);
   EXPECT_EQ(pipe.lines().size(), 2U);
@@ -206,17 +205,15 @@ TEST(EventLogLines, TheSameNoticeIsNotRepeatedAtOnce) {
 
 TEST(EventLogLines, SaysNothingAtTheEndWhereNothingWasDenied) {
   StderrPipe pipe;
-  const Policy policy;
-  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd(), policy);
-  log.flow(FlowReport{});
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd());
+  log.flow(FlowReport{}, Policy(), {});
   log.finish();
   EXPECT_TRUE(pipe.lines().empty());
 }
 
 TEST(EventLogLines, AreAtMostOneKibibyte) {
   StderrPipe pipe;
-  const Policy policy;
-  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd(), policy);
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd());
   log.trouble(std::string(5000, '\n'));
   const auto lines = pipe.lines();
   ASSERT_EQ(lines.size(), 1U);
@@ -226,7 +223,7 @@ TEST(EventLogLines, AreAtMostOneKibibyte) {
 TEST(EventLogLines, AFullPipeNeitherBlocksNorFails) {
   StderrPipe pipe;
   const Policy policy = policy_of(DefaultAction::kDeny, {});
-  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd(), policy);
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd());
   for (int i = 0; i < 1000; ++i) log.trouble(std::string(1000, 'x'));
   EXPECT_LE(pipe.lines().size(), 66U);
 }
@@ -236,9 +233,9 @@ TEST(EventLogFile, AFullDiskIsToldOnceAtTheEnd) {
   const Policy policy = policy_of(DefaultAction::kDeny, {});
   auto file = open_log("/dev/full");
   ASSERT_TRUE(file) << file.error().message();
-  EventLog log(Verbosity::kNormal, pipe.fd(), *std::move(file), policy);
-  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), {});
-  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), {});
+  EventLog log(Verbosity::kNormal, pipe.fd(), *std::move(file));
+  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), policy, {});
+  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), policy, {});
   log.finish();
   const auto lines = pipe.lines();
   ASSERT_EQ(lines.size(), 4U);
@@ -253,8 +250,8 @@ TEST(EventLogFile, AppendsOneObjectALine) {
   const Policy policy = policy_of(DefaultAction::kDeny, {});
   auto file = open_log(path);
   ASSERT_TRUE(file);
-  EventLog log(Verbosity::kQuiet, pipe.fd(), *std::move(file), policy);
-  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), {});
+  EventLog log(Verbosity::kQuiet, pipe.fd(), *std::move(file));
+  log.denied(denial_to("198.51.100.7", 443, AddressClass::kPublic, policy), policy, {});
   log.notice(Notice::kUpstreamSilent, 0);
   ::unlink(path);
   char buffer[4096];

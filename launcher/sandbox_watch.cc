@@ -1,0 +1,84 @@
+#include "launcher/sandbox_watch.h"
+
+#include <algorithm>
+
+#include "launcher/clock.h"
+
+namespace cordon {
+
+void SandboxWatch::on_started(const RunningSandbox& sandbox) {
+  sandbox_ = sandbox;
+  link_.attach(sandbox.control, loop_);
+  lookup_ = std::make_unique<ProcessLookup>(sandbox.sock_diag, sandbox.network_namespace,
+                                            sandbox.guest_init);
+  if (early_upstreams_) send_upstreams(*std::exchange(early_upstreams_, std::nullopt));
+  if (on_started_) on_started_(sandbox);
+}
+
+void SandboxWatch::on_message(Bytes packet) {
+  const auto message = decode_message(packet);
+  if (!message) return tell_nonsense();
+  live_.moved_on(message->generation);
+  const Policy& policy = live_.of(message->generation);
+  DnsName name;
+  if (const auto denial = decode_denial(*message, name)) return on_denial(*denial, policy);
+  if (const auto notice = decode_notice(*message)) return log_.notice(*notice, message->code);
+  if (const auto question = decode_question(*message, name)) {
+    ++counts_.asked;
+    return questions_.ask(*question, find_process(question->request, denial_lookups_));
+  }
+  if (message->kind == MessageKind::kFlowsListed) {
+    if (on_listed_) on_listed_(nullptr, message->cursor);
+    return;
+  }
+  const auto report = decode_flow(*message, name);
+  if (!report) return tell_nonsense();
+  if (message->kind == MessageKind::kFlow) return on_flow(*report, policy);
+  if (on_listed_) on_listed_(&*report, 0);
+}
+
+void SandboxWatch::on_denial(const Denial& denial, const Policy& policy) {
+  ++counts_.denied;
+  log_.denied(denial, policy, find_process(denial.request, denial_lookups_));
+  Message told;
+  told.kind = MessageKind::kDenialTold;
+  told.id = denial.id;
+  // Not taken: the translator refuses the guest by its own deadline.
+  (void)link_.send(told);
+}
+
+void SandboxWatch::on_flow(const FlowReport& report, const Policy& policy) {
+  std::optional<GuestProcess> process;
+  const bool is_wanted = log_.is_read() || on_flow_ != nullptr;
+  if (is_wanted && !report.end) process = find_process(report.request, flow_lookups_);
+  log_.flow(report, policy, process);
+  if (on_flow_) on_flow_(report, process);
+}
+
+std::optional<GuestProcess> SandboxWatch::find_process(const Request& request,
+                                                       TokenBucket& bucket) {
+  const bool is_outbound = request.direction == Direction::kOutbound;
+  if (!lookup_ || !is_outbound || !bucket.take(monotonic_now())) return std::nullopt;
+  return lookup_->find(request);
+}
+
+void SandboxWatch::send_upstreams(const std::vector<Endpoint>& upstreams) {
+  if (!sandbox_) {
+    early_upstreams_ = upstreams;
+    return;
+  }
+  Message message;
+  message.kind = MessageKind::kUpstreams;
+  const std::size_t count = std::min(upstreams.size(), kMaxUpstreams);
+  message.upstream_count = static_cast<std::uint32_t>(count);
+  for (std::size_t i = 0; i < count; ++i) message.upstreams[i] = encode_endpoint(upstreams[i]);
+  (void)link_.send(message);  // refused only offline, where nobody asks them
+}
+
+void SandboxWatch::tell_nonsense() {
+  if (has_told_nonsense_) return;
+  has_told_nonsense_ = true;
+  log_.trouble("the translator sent a message that cannot be read; it is ignored");
+}
+
+}  // namespace cordon

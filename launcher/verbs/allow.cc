@@ -1,0 +1,86 @@
+#include "launcher/verbs/allow.h"
+
+#include <fmt/format.h>
+
+#include "launcher/control_client.h"
+#include "launcher/policy_values.h"
+#include "launcher/supervisor.h"
+#include "netstack/policy/destination.h"
+
+namespace cordon {
+namespace {
+
+constexpr std::string_view kHelp =
+    R"(Lets a sandbox that runs reach more ({0}: allow), or less (deny): for the rest of its run, or for a
+while. Flows that are no longer allowed are reset.
+
+Usage: cordon {0} [--for TIME] ID DEST
+
+  ID            the sandbox, as `cordon ps` lists it
+  DEST          as for cordon run --{0}: api.example, github.com:22, 10.1.2.0/24:5432, @lan
+  --for TIME    10m, 1h30m, 2d; then the rule is gone again
+
+A deny is stronger than every allow, and floor classes (the local network, this host) are allowed
+only by a rule that names them, now as ever.
+)";
+
+struct RuleChange {
+  std::string verb;
+  std::string id;
+  std::string destination;
+  std::uint32_t seconds = 0;
+};
+
+Result<std::string> change(const RuleChange& wanted) {
+  CORDON_TRY(const ControlFolder folder, ControlFolder::open());
+  CORDON_TRY(ControlClient client, ControlClient::connect(folder, wanted.id));
+  Json request{{"request", wanted.verb}, {"to", wanted.destination}};
+  if (wanted.seconds > 0) request["for"] = wanted.seconds;
+  CORDON_TRY(const Json answer, client.ask(request));
+  return text_of(answer, "text");
+}
+
+int perform_change(const RuleChange& wanted) {
+  const auto words = change(wanted);
+  if (!words) {
+    fmt::print(stderr, "cordon: {}: {}\n", wanted.verb, words.error().message());
+    return kExitOwnFailure;
+  }
+  fmt::print("{}\n", *words);
+  return 0;
+}
+
+Result<CommandLine> parse_change(const std::string& verb, std::span<const std::string> arguments) {
+  std::vector<std::string> times;
+  bool wants_help = false;
+  const OptionSpec specs[] = {{.names = "--for", .values = &times},
+                              {.names = "-h,--help", .is_set = &wants_help}};
+  CORDON_TRY(const std::vector<std::string> rest,
+             read_options(verb, arguments, specs, OptionPlace::kAnywhere));
+  if (wants_help) return show_text(fmt::format(fmt::runtime(kHelp), verb));
+  if (rest.size() != 2) {
+    return plain_error(
+        fmt::format("{0}: write cordon {0} ID DEST, for example cordon {0} 1 api.example", verb));
+  }
+  RuleChange wanted{.verb = verb, .id = rest[0], .destination = rest[1]};
+  const Result<Destination> to = parse_destination(wanted.destination);
+  if (!to) return wrap(fmt::format("{} {}", verb, wanted.destination), to.error());
+  if (!times.empty()) {
+    const auto seconds = parse_duration(times.back());
+    if (!seconds) return wrap(fmt::format("--for {}", times.back()), seconds.error());
+    wanted.seconds = *seconds;
+  }
+  return perform([wanted] { return perform_change(wanted); });
+}
+
+}  // namespace
+
+Result<CommandLine> parse_allow(std::span<const std::string> arguments) {
+  return parse_change("allow", arguments);
+}
+
+Result<CommandLine> parse_deny(std::span<const std::string> arguments) {
+  return parse_change("deny", arguments);
+}
+
+}  // namespace cordon
