@@ -12,8 +12,10 @@
 #include "launcher/verbs/audit.h"
 #include "launcher/verbs/events.h"
 #include "launcher/verbs/flows.h"
+#include "launcher/verbs/learn.h"
 #include "launcher/verbs/policy.h"
 #include "launcher/verbs/ps.h"
+#include "launcher/verbs/replay.h"
 
 namespace cordon {
 namespace {
@@ -123,7 +125,11 @@ struct VerbEntry {
 constexpr auto kVerbs = std::to_array<VerbEntry>({
     {"run", "run [OPTIONS] [--] COMMAND [ARGUMENTS...]", "run a command in a network of its own",
      parse_run},
-    {"policy", "policy show|explain|check|diff|fmt|add|presets ...",
+    {"learn", "learn [--write FILE] [OPTIONS] [--] COMMAND [ARGUMENTS...]",
+     "run a command and write the policy that it needs", parse_learn},
+    {"replay", "replay POLICY LOG", "say what a policy would have denied in a recorded run",
+     parse_replay},
+    {"policy", "policy show|explain|check|diff|fmt|add|presets|reload ...",
      "say what a policy means, find what is wrong with it", parse_policy},
     {"ps", "ps", "list your sandboxes that run", parse_ps},
     {"flows", "flows [ID]", "list what a sandbox is connected to", parse_flows},

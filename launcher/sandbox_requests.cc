@@ -23,6 +23,8 @@ SandboxRequests::SandboxRequests(const Parts& parts, SandboxFacts facts, Load lo
     : parts_(parts), facts_(std::move(facts)), load_(std::move(load)) {
   parts_.watch.set_on_listed(
       [this](const FlowReport* flow, std::uint64_t next) { on_listed(flow, next); });
+  parts_.watch.set_on_policy(
+      [this](std::uint32_t generation, bool is_taken) { on_policy(generation, is_taken); });
 }
 
 bool SandboxRequests::has_answerers() const {
@@ -165,7 +167,7 @@ void SandboxRequests::change_rules(ClientId client, const Json& request, Action 
       Policy({.default_action = DefaultAction::kDeny, .rules = {rule}}), "control");
   Json answer;
   answer["text"] = words;
-  succeed(client, std::move(answer));
+  answer_when_taken(client, std::move(answer));
 }
 
 void SandboxRequests::reload(ClientId client, const Json& request) {
@@ -186,7 +188,25 @@ void SandboxRequests::reload(ClientId client, const Json& request) {
   Json answer;
   answer["rules"] = parts_.live.current().rules().size();
   answer["text"] = words;
-  succeed(client, std::move(answer));
+  answer_when_taken(client, std::move(answer));
+}
+
+void SandboxRequests::answer_when_taken(ClientId client, Json answer) {
+  changes_.push_back(
+      {.generation = parts_.live.generation(), .client = client, .answer = std::move(answer)});
+}
+
+// Where several changes come one after another, only the last may ever be sent as a whole.
+void SandboxRequests::on_policy(std::uint32_t generation, bool is_taken) {
+  for (Change& change : changes_) {
+    if (change.generation > generation) continue;
+    if (is_taken) {
+      succeed(change.client, std::move(change.answer));
+    } else {
+      fail(change.client, "the translator cannot read this policy; the one before goes on");
+    }
+  }
+  std::erase_if(changes_, [&](const Change& change) { return change.generation <= generation; });
 }
 
 void SandboxRequests::apply_policy() {
@@ -260,6 +280,7 @@ void SandboxRequests::on_client_gone(ClientId client) {
     held_cursor_.reset();
     if (list_patience_) parts_.loop.cancel(*std::exchange(list_patience_, std::nullopt));
   }
+  std::erase_if(changes_, [&](const Change& change) { return change.client == client; });
   if (subscriptions_.erase(client) > 0) update_listener();
 }
 

@@ -77,6 +77,8 @@ class SandboxRequests final : public ControlHandler {
   void update_listener();
 
   void apply_policy();
+  void answer_when_taken(ClientId client, Json answer);
+  void on_policy(std::uint32_t generation, bool is_taken);
   void expire_rules();
   void succeed(ClientId client, Json answer);
   void fail(ClientId client, std::string_view why);
@@ -90,6 +92,12 @@ class SandboxRequests final : public ControlHandler {
   std::optional<std::uint64_t> held_cursor_;  // the next piece waits for room
   std::optional<SideLoop::Timer> list_patience_;
   std::optional<SideLoop::Timer> expiry_;
+  struct Change {
+    std::uint32_t generation = 0;
+    ClientId client = 0;
+    Json answer;
+  };
+  std::vector<Change> changes_;  // that the translator has not taken yet
 };
 
 }  // namespace cordon

@@ -31,6 +31,11 @@ void SandboxWatch::on_message(Bytes packet) {
     if (on_listed_) on_listed_(nullptr, message->cursor);
     return;
   }
+  if (message->kind == MessageKind::kPolicyTaken) {
+    const bool is_taken = message->code == 0;
+    if (on_policy_) on_policy_(is_taken ? message->generation : message->id, is_taken);
+    return;
+  }
   const auto report = decode_flow(*message, name);
   if (!report) return tell_nonsense();
   if (message->kind == MessageKind::kFlow) return on_flow(*report, policy);
@@ -39,7 +44,9 @@ void SandboxWatch::on_message(Bytes packet) {
 
 void SandboxWatch::on_denial(const Denial& denial, const Policy& policy) {
   ++counts_.denied;
-  log_.denied(denial, policy, find_process(denial.request, denial_lookups_));
+  const std::optional<GuestProcess> process = find_process(denial.request, denial_lookups_);
+  log_.denied(denial, policy, process);
+  if (recorder_ != nullptr) recorder_->on_denial(denial, process);
   Message told;
   told.kind = MessageKind::kDenialTold;
   told.id = denial.id;
@@ -49,10 +56,10 @@ void SandboxWatch::on_denial(const Denial& denial, const Policy& policy) {
 
 void SandboxWatch::on_flow(const FlowReport& report, const Policy& policy) {
   std::optional<GuestProcess> process;
-  const bool is_wanted = log_.is_read() || on_flow_ != nullptr;
+  const bool is_wanted = log_.is_read() || recorder_ != nullptr;
   if (is_wanted && !report.end) process = find_process(report.request, flow_lookups_);
   log_.flow(report, policy, process);
-  if (on_flow_) on_flow_(report, process);
+  if (recorder_ != nullptr) recorder_->on_flow(report, process);
 }
 
 std::optional<GuestProcess> SandboxWatch::find_process(const Request& request,

@@ -20,6 +20,14 @@
 
 namespace cordon {
 
+/// Gets every flow as it begins and ends, and every denial, with the process where it can be found.
+class FlowRecorder {
+ public:
+  virtual ~FlowRecorder() = default;
+  virtual void on_flow(const FlowReport& report, const std::optional<GuestProcess>& process) = 0;
+  virtual void on_denial(const Denial& denial, const std::optional<GuestProcess>& process) = 0;
+};
+
 /// Counted since the start.
 struct SandboxCounts {
   std::uint64_t denied = 0;
@@ -31,7 +39,8 @@ class SandboxWatch final : public TranslatorListener {
   using OnStarted = std::function<void(const RunningSandbox&)>;
   /// A living flow; nullptr at the end of a piece of the list, which goes on at `next_cursor`.
   using OnListed = std::function<void(const FlowReport* flow, std::uint64_t next_cursor)>;
-  using OnFlow = std::function<void(const FlowReport&, const std::optional<GuestProcess>&)>;
+  /// The translator decides by that generation now, or (false) could not read it.
+  using OnPolicy = std::function<void(std::uint32_t generation, bool is_taken)>;
 
   /// All outlive this.
   SandboxWatch(SideLoop& loop, EventLog& log, LivePolicy& live, TranslatorLink& link,
@@ -40,8 +49,9 @@ class SandboxWatch final : public TranslatorListener {
 
   void set_on_started(OnStarted on_started) { on_started_ = std::move(on_started); }
   void set_on_listed(OnListed on_listed) { on_listed_ = std::move(on_listed); }
-  /// Gets every flow, with its process where it can be found (`learn`).
-  void set_on_flow(OnFlow on_flow) { on_flow_ = std::move(on_flow); }
+  void set_on_policy(OnPolicy on_policy) { on_policy_ = std::move(on_policy); }
+  /// nullptr: none.
+  void set_recorder(FlowRecorder* recorder) { recorder_ = recorder; }
 
   void on_started(const RunningSandbox& sandbox) override;
   void on_message(Bytes packet) override;
@@ -66,7 +76,8 @@ class SandboxWatch final : public TranslatorListener {
   Questions& questions_;
   OnStarted on_started_;
   OnListed on_listed_;
-  OnFlow on_flow_;
+  OnPolicy on_policy_;
+  FlowRecorder* recorder_ = nullptr;
   std::optional<RunningSandbox> sandbox_;
   std::unique_ptr<ProcessLookup> lookup_;
   TokenBucket denial_lookups_{10, 10};

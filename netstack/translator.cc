@@ -106,6 +106,27 @@ void Translator::on_ip(Instant now, const IpPacket& packet, const FrameIn& frame
 }
 
 void Translator::on_packet(Instant now, const IpPacket& packet, const FrameIn& frame) {
+  refusals_.set_packet(packet.packet);
+  dispatch(now, packet, frame);
+  refusals_.set_packet({});
+}
+
+void Translator::on_answer(Instant now, std::uint32_t id, bool is_yes) {
+  const std::optional<Bytes> held = refusals_.on_answer(now, id, is_yes);
+  if (!held) return;
+  // What it leads to may be asked, and held, in its place.
+  std::array<std::uint8_t, Asking::kMaxPacket> copy{};
+  std::ranges::copy(*held, copy.begin());
+  const Bytes octets = Bytes(copy).first(held->size());
+  const Parsed<IpPacket> packet = (octets[0] >> 4) == 4 ? parse_ipv4(octets) : parse_ipv6(octets);
+  if (!CORDON_INVARIANT(packet.has_value())) return;
+  admission_.set_answered(true);
+  // Its checksum was looked at when it came.
+  on_packet(now, *packet, FrameIn{.is_checksum_trusted = true});
+  admission_.set_answered(false);
+}
+
+void Translator::dispatch(Instant now, const IpPacket& packet, const FrameIn& frame) {
   switch (static_cast<IpProtocol>(packet.protocol)) {
     case IpProtocol::kTcp: {
       const Parsed<TcpSegment> segment = parse_tcp(packet, frame.is_checksum_trusted);

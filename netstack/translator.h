@@ -61,6 +61,11 @@ class Translator {
     refusals_.on_told(id);
     tcp_.on_denial_told(id);
   }
+  /// A person has answered question `id`.
+  void on_answer(Instant now, std::uint32_t id, bool is_yes);
+  /// Another policy, from now on. Flows that live are judged again, some at a time, and those that
+  /// it does not allow are reset. Addresses of the name pool stay as they were given.
+  void set_policy(Instant now, Policy policy, const NameSettings& names);
   /// The host's resolv.conf changed.
   void set_upstreams(std::vector<Endpoint> upstreams);
   /// Another policy, from now on, for new flows and for those that live: within the next turns each
@@ -95,6 +100,7 @@ class Translator {
   void on_arp(Bytes arp);
   void on_ip(Instant now, const IpPacket& packet, const FrameIn& frame);
   void on_packet(Instant now, const IpPacket& packet, const FrameIn& frame);
+  void dispatch(Instant now, const IpPacket& packet, const FrameIn& frame);
   void on_udp(Instant now, const IpPacket& packet, const FrameIn& frame);
   void on_dns(Instant now, const IpPacket& packet, UdpDatagram datagram,
               std::uint16_t segment_size);

@@ -14,6 +14,7 @@
 #include "launcher/suggestion.h"
 #include "launcher/supervisor.h"
 #include "launcher/verbs/policy_explain.h"
+#include "launcher/verbs/policy_reload.h"
 #include "netstack/host/route_query.h"
 
 namespace cordon {
@@ -298,6 +299,7 @@ constexpr auto kSubVerbs = std::to_array<SubVerb>({
     {"fmt", parse_fmt},
     {"add", parse_add},
     {"presets", parse_presets},
+    {"reload", parse_policy_reload},
 });
 
 }  // namespace

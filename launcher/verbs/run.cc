@@ -13,6 +13,7 @@
 #include "launcher/event_log.h"
 #include "launcher/host_watch.h"
 #include "launcher/live_policy.h"
+#include "launcher/policy_file_edit.h"
 #include "launcher/policy_set.h"
 #include "launcher/questions.h"
 #include "launcher/sandbox_requests.h"
@@ -98,7 +99,8 @@ Result<Prepared> prepare(const RunOptions& options) {
 class RunningSandboxDesk {
  public:
   /// `given`: the options without what policy files say; `options` with it.
-  RunningSandboxDesk(const RunOptions& given, const RunOptions& options, Prepared prepared)
+  RunningSandboxDesk(const RunOptions& given, const RunOptions& options, Prepared prepared,
+                     FlowRecorder* recorder)
       : given_(given),
         options_(options),
         prepared_(std::move(prepared)),
@@ -112,6 +114,7 @@ class RunningSandboxDesk {
                      .has_flows = options.logs_flows,
                      .has_denied = options.logs_denied});
     if (prepared_.control) make_requests();
+    watch_.set_recorder(recorder);
     connect();
   }
 
@@ -121,6 +124,7 @@ class RunningSandboxDesk {
   void make_requests();
   void connect();
   [[nodiscard]] Result<PolicySnapshot> load(const std::string& file) const;
+  [[nodiscard]] std::string write_down(const std::string& destination) const;
 
   const RunOptions& given_;
   const RunOptions& options_;
@@ -163,7 +167,29 @@ Result<PolicySnapshot> RunningSandboxDesk::load(const std::string& file) const {
   return loaded;
 }
 
+std::string RunningSandboxDesk::write_down(const std::string& destination) const {
+  const auto set = read_policy_set(given_, policy_folders());
+  // The last of the person's own; presets are not theirs to be written to by us.
+  const std::string last = given_.policy_files.empty() ? "" : given_.policy_files.back();
+  std::string path;
+  for (const FoundPolicy& file : set ? set->files : std::vector<FoundPolicy>()) {
+    if (file.name == last) path = file.path;
+  }
+  if (last.empty() || path.empty()) {
+    return fmt::format("there is no policy file to write to; next time: --allow {}", destination);
+  }
+  const std::string comment =
+      fmt::format("answered on {}", rfc3339(unix_milliseconds_now()).substr(0, 10));
+  const Status added = add_rule_to_file(path, Action::kAllow, destination, comment);
+  if (!added) {
+    return fmt::format("not written: {}; next time: --allow {}", added.error().message(),
+                       destination);
+  }
+  return fmt::format("{} is allowed in {} now", destination, path);
+}
+
 void RunningSandboxDesk::connect() {
+  questions_.set_write_down([this](const std::string& to) { return write_down(to); });
   watch_.set_on_started(
       [this](const RunningSandbox& sandbox) { prompt_.set_guest_init(sandbox.guest_init); });
   questions_.set_is_anybody_there(
@@ -194,14 +220,15 @@ int RunningSandboxDesk::run() {
 
 }  // namespace
 
-int run(const RunOptions& given) {
+int run(const RunOptions& given, FlowRecorder* recorder) {
   auto with_files = with_policies(given);
   auto prepared = with_files ? prepare(*with_files) : std::unexpected(with_files.error());
+  if (prepared && recorder != nullptr) prepared->plan.translator.reports_flows = true;
   if (!prepared) {
     fmt::print(stderr, "cordon: {}\n", prepared.error().message());
     return kExitOwnFailure;
   }
-  return RunningSandboxDesk(given, *with_files, *std::move(prepared)).run();
+  return RunningSandboxDesk(given, *with_files, *std::move(prepared), recorder).run();
 }
 
 }  // namespace cordon

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "launcher/command_line.h"
+#include "launcher/sandbox_watch.h"
 
 namespace cordon {
 
-/// Runs the command to its end. Returns the status to exit with.
-[[nodiscard]] int run(const RunOptions& options);
+/// Runs the command to its end. Returns the status to exit with. `given`: without what policy files
+/// say.
+[[nodiscard]] int run(const RunOptions& given, FlowRecorder* recorder = nullptr);
 
 }  // namespace cordon

@@ -41,6 +41,7 @@ Judgement Admission::judge(Instant now, Protocol protocol, const Endpoint& guest
   Request request{.protocol = protocol, .guest = guest, .dialled = presented};
   request.is_host_door = meaning_of(presented.address) == Meaning::kHostDoor;
   if (request.is_host_door) request.dialled.address = loopback(presented.address.family());
+  request.is_answered = is_answered_;
   return rejudge(now, request);
 }
 
@@ -80,6 +81,7 @@ Judgement Admission::judge_name(Protocol protocol, const Endpoint& guest,
   request.guest = guest;
   request.dialled = presented;
   request.name = pool_.name_at(presented.address);
+  request.is_answered = is_answered_;
   if (request.name == nullptr) {
     judgement.verdict = Verdict{.action = Action::kDeny, .reason = Reason::kNoName};
   } else if (guest.address.is_link_local()) {
@@ -87,6 +89,8 @@ Judgement Admission::judge_name(Protocol protocol, const Endpoint& guest,
   } else {
     judgement.verdict = config_.policy.judge_unresolved(request);
   }
+  const bool is_allowed = judgement.verdict.action == Action::kAsk && request.is_answered;
+  if (is_allowed) judgement.verdict.action = Action::kAllow;
   return judgement;
 }
 

@@ -53,6 +53,9 @@ class Admission {
   /// Names are known, and flows by name are judged by it (modes map and pin).
   [[nodiscard]] bool are_names_enforced() const;
 
+  /// What is judged from here on is judged for a flow that a person has allowed, or no longer.
+  void set_answered(bool is_answered) { is_answered_ = is_answered; }
+
   [[nodiscard]] Meaning meaning_of(const IpAddress& presented) const;
   /// One of the addresses that the guest was given.
   [[nodiscard]] bool is_guest(const IpAddress& address) const;
@@ -108,6 +111,7 @@ class Admission {
   RouteQuery& routes_;
   const NamePool& pool_;
   const NamePins& pins_;
+  bool is_answered_ = false;
 };
 
 }  // namespace cordon

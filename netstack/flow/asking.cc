@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "netstack/flow/timeouts.h"
+
 namespace cordon {
 namespace {
 

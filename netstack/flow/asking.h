@@ -18,7 +18,6 @@
 
 #include "netstack/base/time.h"
 #include "netstack/flow/limits.h"
-#include "netstack/flow/timeouts.h"
 #include "netstack/policy/policy.h"
 #include "netstack/seams/events.h"
 

@@ -58,6 +58,8 @@ inline constexpr std::size_t kMaxBudgetedSuffixes = 1024;
 inline constexpr std::size_t kMaxHeldDatagrams = 64;
 inline constexpr std::size_t kMaxHeldPerFlow = 4;
 inline constexpr std::size_t kMaxHeldOctets = 2048;
+/// Flows that wait for a person's answer. More at once is a scan.
+inline constexpr std::size_t kMaxAsked = 128;
 /// ICMP echo identifiers in use.
 inline constexpr std::size_t kMaxEchoFlows = 256;
 /// Reassembly (RFC 8200 section 4.5, RFC 1122 section 3.3.2; FragmentSmack is why they are small).

@@ -5,8 +5,27 @@
 namespace cordon {
 
 void Refusals::refuse(Instant now, const Judgement& judgement, Bytes reply) {
+  const bool is_held = judgement.verdict.action == Action::kAsk &&
+                       asking_.hold(now, judgement.request, judgement.verdict, packet_, reply);
+  if (!is_held) deny(now, judgement, reply);
+}
+
+std::optional<Bytes> Refusals::on_answer(Instant now, std::uint32_t id, bool is_yes) {
+  const std::optional<Asking::Settled> asked = asking_.settle(id);
+  if (!asked) return std::nullopt;
+  if (is_yes) return asked->packet;
+  deny_asked(now, *asked);
+  return std::nullopt;
+}
+
+void Refusals::deny_asked(Instant now, const Asking::Settled& asked) {
+  deny(now, Judgement{.request = asked.request, .verdict = asked.verdict}, asked.reply);
+}
+
+void Refusals::deny(Instant now, const Judgement& judgement, Bytes reply) {
   drops_.add(Drop::kDenied);
-  const Denial denial{.id = ++last_id_, .request = judgement.request, .verdict = judgement.verdict};
+  Denial denial{.id = ++last_id_, .request = judgement.request, .verdict = judgement.verdict};
+  denial.verdict.action = Action::kDeny;  // what was asked, and by nobody allowed
   Held* const slot = free_slot();
   const bool is_waited_for = events_.denied(denial);
   if (reply.empty() || reply.size() > kMaxReply) return;
@@ -56,7 +75,7 @@ void Refusals::on_told(std::uint32_t id) {
 }
 
 Instant Refusals::next_deadline() const {
-  Instant first = kNever;
+  Instant first = asking_.next_deadline();
   for (const Held& held : held_) {
     if (held.id != 0) first = std::min(first, held.until);
   }
@@ -64,6 +83,7 @@ Instant Refusals::next_deadline() const {
 }
 
 void Refusals::on_deadline(Instant now) {
+  while (const std::optional<Asking::Settled> asked = asking_.expire(now)) deny_asked(now, *asked);
   for (Held& held : held_) {
     if (held.id != 0 && held.until <= now) release(held);
   }

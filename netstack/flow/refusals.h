@@ -12,6 +12,7 @@
 
 #include "netstack/base/time.h"
 #include "netstack/flow/admission.h"
+#include "netstack/flow/asking.h"
 #include "netstack/link/guest_link.h"
 #include "netstack/seams/events.h"
 
@@ -23,7 +24,11 @@ inline constexpr Duration kRefusalHold = std::chrono::milliseconds(25);
 class Refusals {
  public:
   Refusals(Events& events, GuestLink& link, DropCounters& drops)
-      : events_(events), link_(link), drops_(drops) {}
+      : events_(events), link_(link), drops_(drops), asking_(events) {}
+
+  /// The IP packet that is being dispatched, until the next call; empty: none. What is refused
+  /// meanwhile and is to be asked waits for an answer instead (asking.h).
+  void set_packet(Bytes packet) { packet_ = packet; }
 
   /// Reports the denial, then sends `reply`, a whole IP packet of at most kMaxReply octets (none:
   /// the refusal is silent).
@@ -41,6 +46,9 @@ class Refusals {
     bool is_waited_for = false;
   };
   [[nodiscard]] Told tell(const Judgement& judgement);
+  /// Question `id` has an answer. A yes gives the packet that is to be dispatched again, valid
+  /// until something is refused; a no refuses the flow.
+  [[nodiscard]] std::optional<Bytes> on_answer(Instant now, std::uint32_t id, bool is_yes);
   /// The supervisor has told denial `id`.
   void on_told(std::uint32_t id);
 
@@ -57,12 +65,16 @@ class Refusals {
     std::array<std::uint8_t, kMaxReply> reply{};
   };
 
+  void deny(Instant now, const Judgement& judgement, Bytes reply);
+  void deny_asked(Instant now, const Asking::Settled& asked);
   Held* free_slot();
   void release(Held& held);
 
   Events& events_;
   GuestLink& link_;
   DropCounters& drops_;
+  Asking asking_;
+  Bytes packet_;
   std::array<Held, 16> held_{};
   std::uint32_t last_id_ = 0;
 };

@@ -46,6 +46,9 @@ inline constexpr Duration kResolutionDelay = std::chrono::milliseconds(50);
 inline constexpr Duration kNamePin = std::chrono::hours(1);
 /// What "a minute" is for wildcard budgets.
 inline constexpr Duration kWildcardWindow = std::chrono::seconds(60);
+/// A flow waits this long for a person's answer (policy.md section 2): long enough to read a line
+/// and decide, shorter than most programs' patience.
+inline constexpr Duration kAskPatience = std::chrono::seconds(30);
 /// ICMP echo (RFC 5508 REQ-2).
 inline constexpr Duration kEchoIdle = std::chrono::seconds(60);
 /// Reassembly (RFC 1122 section 3.3.2, RFC 8200 section 4.5).

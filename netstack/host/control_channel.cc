@@ -29,6 +29,22 @@ void ControlChannel::end_list(std::uint64_t next_cursor) {
   (void)send(message);
 }
 
+void ControlChannel::policy_taken(std::uint32_t generation) {
+  generation_ = generation;
+  Message message;
+  message.kind = MessageKind::kPolicyTaken;
+  // Lost where there is no room: the next message of any kind says it as well.
+  (void)send(message);
+}
+
+void ControlChannel::policy_refused(std::uint32_t generation) {
+  Message message;
+  message.kind = MessageKind::kPolicyTaken;
+  message.code = EBADMSG;
+  message.id = generation;
+  (void)send(message);  // likewise
+}
+
 bool ControlChannel::send(Message message) {
   message.generation = generation_;
   std::array<std::uint8_t, sizeof(Message)> packet{};

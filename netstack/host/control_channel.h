@@ -37,8 +37,10 @@ class ControlChannel final : public Events {
   /// A piece of the list of living flows is told; the next one begins at `next_cursor`.
   void end_list(std::uint64_t next_cursor);
 
-  /// The policy's generation that every message is marked with from here on.
-  void set_generation(std::uint32_t generation) { generation_ = generation; }
+  /// A policy has taken effect: every message from here on is marked with its generation.
+  void policy_taken(std::uint32_t generation);
+  /// It was not understood, and the one before goes on.
+  void policy_refused(std::uint32_t generation);
 
  private:
   bool send(Message message);

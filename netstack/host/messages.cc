@@ -16,6 +16,7 @@ bool is_known(MessageKind kind) {
     case MessageKind::kAsked:
     case MessageKind::kFlowListed:
     case MessageKind::kFlowsListed:
+    case MessageKind::kPolicyTaken:
     case MessageKind::kDenialTold:
     case MessageKind::kUpstreams:
     case MessageKind::kAnswer:

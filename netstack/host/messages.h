@@ -21,6 +21,7 @@ enum class MessageKind : std::uint32_t {
   kAsked = 4,
   kFlowListed = 5,   // a living flow, in answer to kListFlows
   kFlowsListed = 6,  // the end of a piece of the list; `cursor` is where the next one begins
+  kPolicyTaken = 7,  // `generation` is in force, or (`code` not 0) was not understood
   // supervisor to translator
   kDenialTold = 101,   // the process was looked up and the line written: refuse the guest now
   kUpstreams = 102,    // the host's resolv.conf changed

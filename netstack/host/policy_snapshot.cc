@@ -112,17 +112,32 @@ class Reader {
   bool is_good_ = true;
 };
 
+void put_limits(Writer& out, const RuleLimits& limits) {
+  out.number(limits.up_bytes);
+  out.number(limits.down_bytes);
+  out.number(limits.bytes_per_second);
+  out.number(limits.flows);
+  out.number(limits.until_seconds);
+}
+
+RuleLimits take_limits(Reader& in) {
+  RuleLimits limits;
+  limits.up_bytes = in.number<std::uint64_t>();
+  limits.down_bytes = in.number<std::uint64_t>();
+  limits.bytes_per_second = in.number<std::uint64_t>();
+  limits.flows = in.number<std::uint32_t>();
+  limits.until_seconds = in.number<std::uint32_t>();
+  return limits;
+}
+
 void put_rule(Writer& out, const Rule& rule) {
   out.text(format_destination(rule.to));
   out.enumerator(rule.action);
   out.text(rule.text);
   out.text(rule.origin);
   out.text(rule.label);
-  out.number(rule.limits.up_bytes);
-  out.number(rule.limits.down_bytes);
-  out.number(rule.limits.bytes_per_second);
-  out.number(rule.limits.flows);
-  out.number(rule.limits.until_seconds);
+  out.number(rule.entry);
+  put_limits(out, rule.limits);
   out.enumerator(rule.may_be_private);
   out.enumerator(rule.needs_tls);
   out.number(static_cast<std::uint32_t>(rule.dns_types.size()));
@@ -141,11 +156,8 @@ Rule take_rule(Reader& in) {
   rule.text = in.text();
   rule.origin = in.text();
   rule.label = in.text();
-  rule.limits.up_bytes = in.number<std::uint64_t>();
-  rule.limits.down_bytes = in.number<std::uint64_t>();
-  rule.limits.bytes_per_second = in.number<std::uint64_t>();
-  rule.limits.flows = in.number<std::uint32_t>();
-  rule.limits.until_seconds = in.number<std::uint32_t>();
+  rule.entry = in.number<std::uint32_t>();
+  rule.limits = take_limits(in);
   rule.may_be_private = in.truth();
   rule.needs_tls = in.truth();
   const std::size_t types = in.count(kMaxDnsTypes);
@@ -194,6 +206,7 @@ std::vector<std::uint8_t> encode_snapshot(const PolicySnapshot& snapshot) {
   out.enumerator(policy.default_action);
   out.enumerator(policy.mode);
   out.enumerator(policy.is_quic_by_name);
+  put_limits(out, policy.limits);
   put_names(out, snapshot.names);
   out.number(static_cast<std::uint32_t>(policy.overrides.size()));
   for (const ClassOverride& moved : policy.overrides) {
@@ -213,6 +226,7 @@ std::optional<PolicySnapshot> decode_snapshot(Bytes octets) {
   policy.default_action = in.enumerator(DefaultAction::kAsk);
   policy.mode = in.enumerator(PolicyMode::kAsk);
   policy.is_quic_by_name = in.truth();
+  policy.limits = take_limits(in);
   snapshot.names = take_names(in);
   const std::size_t overrides = in.count(kMaxOverrides);
   for (std::size_t i = 0; i < overrides && in.is_good(); ++i) {

@@ -11,6 +11,7 @@
 #include "netstack/host/guest_sockets.h"
 #include "netstack/host/host_monitor.h"
 #include "netstack/host/host_sockets.h"
+#include "netstack/host/policy_snapshot.h"
 #include "netstack/host/route_query.h"
 #include "netstack/host/socket_options.h"
 #include "netstack/host/stream_relay.h"
@@ -83,7 +84,8 @@ class KernelWorker final : public Worker {
   Status watch(int descriptor, SocketOwner owner, const char* what);
   bool on_event(Instant now, const SocketEvent& event);
   bool on_tap(Instant now);
-  bool on_control();
+  bool on_control(Instant now);
+  void on_policy_part(Instant now, const Message& message, Bytes part);
   void on_upstreams(const Message& message);
   void on_monitor(Instant now);
 
@@ -93,6 +95,7 @@ class KernelWorker final : public Worker {
   KernelEntropy entropy_;
   TapDevice tap_;
   ControlChannel control_;
+  SnapshotAssembly policy_;
   std::vector<PublishedSocket> published_;
   KernelHostSockets host_;
   KernelGuestSockets guest_;
@@ -172,7 +175,7 @@ bool KernelWorker::on_event(Instant now, const SocketEvent& event) {
     case OwnerKind::kTap:
       return on_tap(now);
     case OwnerKind::kControl:
-      return on_control();
+      return on_control(now);
     case OwnerKind::kMonitor:
       on_monitor(now);
       return true;
@@ -202,13 +205,18 @@ bool KernelWorker::on_tap(Instant now) {
   return true;
 }
 
-bool KernelWorker::on_control() {
+bool KernelWorker::on_control(Instant now) {
   while (true) {
     const IoResult<ControlChannel::Received> received = control_.receive();
     if (!received) return received.error().value == EAGAIN;
     const Message& message = received->message;
     if (message.kind == MessageKind::kDenialTold) translator_.on_denial_told(message.id);
     if (message.kind == MessageKind::kUpstreams) on_upstreams(message);
+    if (message.kind == MessageKind::kAnswer) {
+      const bool is_yes = message.action == static_cast<std::uint8_t>(Action::kAllow);
+      translator_.on_answer(now, message.id, is_yes);
+    }
+    if (message.kind == MessageKind::kPolicyPart) on_policy_part(now, message, received->part);
     if (message.kind == MessageKind::kListFlows) {
       control_.end_list(translator_.list_flows(message.cursor));
     }
@@ -216,6 +224,21 @@ bool KernelWorker::on_control() {
       translator_.set_reports_flows(message.action != 0);
     }
   }
+}
+
+void KernelWorker::on_policy_part(Instant now, const Message& message, Bytes part) {
+  switch (policy_.add(message, part)) {
+    case SnapshotAssembly::State::kIncomplete:
+      return;
+    case SnapshotAssembly::State::kBroken:
+      return control_.policy_refused(message.generation);
+    case SnapshotAssembly::State::kComplete:
+      break;
+  }
+  std::optional<PolicySnapshot> snapshot = decode_snapshot(policy_.take());
+  if (!snapshot) return control_.policy_refused(message.generation);
+  translator_.set_policy(now, Policy(std::move(snapshot->policy)), snapshot->names);
+  control_.policy_taken(message.generation);
 }
 
 void KernelWorker::on_upstreams(const Message& message) {

@@ -144,14 +144,8 @@ bool Policy::is_only_reported(const Request& request) const {
 
 std::optional<AllowedDestination> Policy::allow(const Request& request, Verdict& verdict) const {
   verdict = evaluate(request);
+  if (verdict.action == Action::kAsk && request.is_answered) verdict.action = Action::kAllow;
   if (verdict.action != Action::kAllow && !is_only_reported(request)) return std::nullopt;
-  return AllowedDestination(request, verdict.rule);
-}
-
-std::optional<AllowedDestination> Policy::allow_answered(const Request& request,
-                                                         Verdict& verdict) const {
-  verdict = evaluate(request);
-  if (verdict.action == Action::kDeny && !is_only_reported(request)) return std::nullopt;
   return AllowedDestination(request, verdict.rule);
 }
 

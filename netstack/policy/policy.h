@@ -112,12 +112,9 @@ class Policy {
   /// evaluate(), and the witness that lets the destination be dialled where the answer is yes.
   /// Under PolicyMode::kReport there is a witness for what is denied or asked too, but for
   /// 0.0.0.0/8, :: and multicast; the verdict still says the truth, and the caller reports it.
+  /// What is asked is allowed where somebody has said yes (Request::is_answered).
   [[nodiscard]] std::optional<AllowedDestination> allow(const Request& request,
                                                         Verdict& verdict) const;
-  /// The same after somebody who was asked has said yes: what is asked has a witness too, what is
-  /// denied has none.
-  [[nodiscard]] std::optional<AllowedDestination> allow_answered(const Request& request,
-                                                                 Verdict& verdict) const;
 
   /// Whether `name` may be looked up: kDeny where no flow to it could pass. An address rule alone
   /// makes no name possible, a rule for @public, @lan or @vpn every one. kAsk: only an answer could

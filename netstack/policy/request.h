@@ -26,6 +26,8 @@ struct Request {
   /// The name that the guest dialled, where it is known: by an address that stands for one. Whose
   /// it is outlives every flow.
   const DnsName* name = nullptr;
+  /// Somebody who was asked about this flow has said yes: what would be asked is allowed.
+  bool is_answered = false;
 };
 
 }  // namespace cordon

@@ -192,7 +192,8 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
 
 FlowReport TcpFlows::describe(FlowId id) {
   const Flow& flow = *table_.get(id);
-  FlowReport report{.id = flow.id, .request = flow.destination->request()};
+  FlowReport report{
+      .id = flow.id, .request = flow.destination->request(), .rule = flow.destination->rule()};
   report.bytes_up = flow.up.octets;
   report.bytes_down = flow.down.octets;
   return report;

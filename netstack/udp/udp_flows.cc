@@ -434,7 +434,8 @@ void UdpFlows::end(FlowId id, FlowEnd how) {
 
 FlowReport UdpFlows::describe(FlowId id) {
   const Flow& flow = *flows_.get(id);
-  FlowReport report{.id = flow.id, .request = flow.destination->request()};
+  FlowReport report{
+      .id = flow.id, .request = flow.destination->request(), .rule = flow.destination->rule()};
   report.bytes_up = flow.octets_up;
   report.bytes_down = flow.octets_down;
   return report;

@@ -30,7 +30,7 @@ _cordon_value() {
     --class) _cordon_offer 'lan= vpn= public=' ;;
     --dns) _cordon_offer 'host off' ;;
     --mtu) _cordon_offer '1280 1500 9000 65520' ;;
-    --publish | --subnet | --pass-fd | --comment | --for) ;;
+    --publish | --subnet | --pass-fd | --comment | --for | --name) ;;
     *) return 1 ;;
   esac
 }
@@ -38,7 +38,7 @@ _cordon_value() {
 _cordon_policy() {
   local current=${COMP_WORDS[COMP_CWORD]}
   if ((COMP_CWORD == 2)); then
-    _cordon_offer 'show explain check diff fmt add presets'
+    _cordon_offer 'show explain check diff fmt add presets reload'
     return
   fi
   _cordon_value "${COMP_WORDS[COMP_CWORD - 1]}" && return
@@ -60,7 +60,7 @@ _cordon_policy() {
 # `cordon run`, and the verbs that run a command with its options.
 _cordon_run() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-  local with_value=' --policy --use --allow --deny --class --mode --publish --dns --dns-mode --mtu --subnet --pass-fd --log '
+  local with_value=' --policy --use --allow --deny --class --mode --publish --dns --dns-mode --mtu --subnet --pass-fd --log --name '
   local flags='--trust --ask --report --offline --map-root --nested --new-session --quiet --verbose --help'
 
   # The first word that is neither an option nor an option's value begins the command; from there on
@@ -111,6 +111,16 @@ _cordon_audit() {
   fi
 }
 
+# The verbs that speak to a sandbox that runs: its ID, then for allow and deny a destination.
+_cordon_sandbox() {
+  _cordon_value "${COMP_WORDS[COMP_CWORD - 1]}" && return
+  if ((COMP_CWORD == 2)); then
+    _cordon_offer "$(cordon ps 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)"
+  elif [[ ${COMP_WORDS[1]} == allow || ${COMP_WORDS[1]} == deny ]]; then
+    _cordon_value --allow
+  fi
+}
+
 _cordon() {
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
@@ -121,6 +131,8 @@ _cordon() {
     run | learn) _cordon_run ;;
     policy) _cordon_policy ;;
     audit) _cordon_audit ;;
+    flows | allow | deny | events | ask) _cordon_sandbox ;;
+    replay) mapfile -t COMPREPLY < <(compgen -f -- "${COMP_WORDS[COMP_CWORD]}") ;;
   esac
 }
 

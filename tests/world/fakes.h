@@ -236,14 +236,12 @@ class FakeEvents final : public Events {
   std::vector<Question> questions;
   std::vector<FlowReport> list;
   std::vector<std::pair<Notice, int>> notices;
-  bool tells_back = false;  // the supervisor will say when it has looked the process up
-
- private:
-  std::deque<DnsName> names_;  // of denials: a request's own is valid during the call only
-  bool can_ask = true;         // there is somebody to ask
   bool tells_back = false;            // the supervisor will say when it has looked the process up
   bool can_ask = true;                // there is somebody to ask
   std::size_t list_room = 1'000'000;  // flows that can still be listed
+
+ private:
+  std::deque<DnsName> names_;  // of denials: a request's own is valid during the call only
 };
 
 class FakeTap final : public Tap {

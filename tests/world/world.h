@@ -101,6 +101,9 @@ class World {
     run_due();
   }
 
+  /// What the loop does after an event; for those that go to the translator directly.
+  void run_due();
+
   // What the guest finds on its link; each takes the next packet from the tap.
   std::optional<Seen> next_packet();
   Seen expect_packet(Where where = Where::current());
@@ -142,7 +145,6 @@ class World {
  private:
   TranslatorPorts open_ports(const WorldOptions& options);
   void settle_dial(SocketHandle socket, int error);
-  void run_due();
 
   std::vector<SocketHandle> listeners_;
   std::vector<SocketHandle> published_udp_;

@@ -18,6 +18,7 @@ PolicySnapshot sample() {
   snapshot.policy.default_action = DefaultAction::kDeny;
   snapshot.policy.mode = PolicyMode::kAsk;
   snapshot.policy.is_quic_by_name = true;
+  snapshot.policy.limits = {.up_bytes = 9, .flows = 8};
   for (const char* text :
        {"pypi.org", "*.pypi.org", ".example.org", "github.com:22", "db.corp.example:5000-5010",
         "udp/ntp.example:123", "icmp/9.9.9.9", "10.1.2.0/24:5432", "[2001:db8::/48]:443",
@@ -26,6 +27,7 @@ PolicySnapshot sample() {
   }
   Rule limited = rule_for("api.example", Action::kAsk);
   limited.label = "model api";
+  limited.entry = 5;
   limited.limits = {.up_bytes = 5'000'000,
                     .down_bytes = 7,
                     .bytes_per_second = 1'000,
@@ -52,6 +54,7 @@ TEST(PolicySnapshot, ArrivesAsItWasSent) {
   EXPECT_EQ(arrived->policy.default_action, sent.policy.default_action);
   EXPECT_EQ(arrived->policy.mode, sent.policy.mode);
   EXPECT_TRUE(arrived->policy.is_quic_by_name);
+  EXPECT_EQ(arrived->policy.limits, sent.policy.limits);
   ASSERT_EQ(arrived->policy.overrides.size(), 1U);
   EXPECT_EQ(arrived->policy.overrides[0].prefix, sent.policy.overrides[0].prefix);
   EXPECT_EQ(arrived->names.mode, NameSettings::Mode::kPin);

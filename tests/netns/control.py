@@ -1,0 +1,411 @@
+"""A sandbox that runs is spoken to: ps, flows, events, allow, deny, policy reload, ask; and what it did is
+learned and replayed. Each denial has a twin that is allowed."""
+
+import contextlib
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import socket
+import stat
+import subprocess
+import threading
+import time
+
+import named
+import servers
+import world
+from named import OK4, OK6, NamedTest
+from world import AS_USER, IS_FULL, ORDINARY_USER, PUBLIC, SCRATCH, SECOND4, SERVER4, Guest, NetworkTest, wait_until
+
+PORT, OTHER_PORT = 9301, 9302
+RUNTIME = SCRATCH / "runtime"
+
+
+class Controlled(NetworkTest):
+    """Helpers: verbs on the host, guests that have a control socket in a folder of the test's own."""
+
+    options = [*PUBLIC, "--name", "shared"]
+
+    @staticmethod
+    def make_runtime_folder():
+        world.World.get()  # mounts the folder's own file system
+        RUNTIME.mkdir(exist_ok=True)
+        RUNTIME.chmod(0o700)
+        if AS_USER and os.environ.get("CORDON_WORLD") != "userns":
+            os.chown(RUNTIME, ORDINARY_USER, ORDINARY_USER)
+        os.environ["XDG_RUNTIME_DIR"] = str(RUNTIME)
+
+    @classmethod
+    def setUpClass(cls):
+        cls.make_runtime_folder()
+        super().setUpClass()
+        for address in (SERVER4, SECOND4):
+            for port in (PORT, OTHER_PORT):
+                server = servers.TcpServer(cls.world.ext, address, port, servers.echo)
+                cls.addClassCleanup(server.close)
+
+    def verb(self, *words, status=0, text=None):
+        with self.world.host:
+            done = subprocess.run([*self.world.credentials(), self.world.program, *words], capture_output=True,
+                                  text=True, input=text, timeout=20, env=self.world.environment(), cwd=SCRATCH / "tmp")
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def ids(self):
+        return [line.split()[0] for line in self.verb("ps").splitlines()[1:]]
+
+    def policy(self, name, text):
+        path = SCRATCH / "tmp" / name
+        path.write_text(f'version = 1\n[classes]\npublic = ["198.51.100.0/24", "2001:db8::/32"]\n' if text is None
+                        else text)
+        path.chmod(0o666)
+        return path
+
+    def is_open(self, guest, address, port=PORT):
+        return guest.ask(address=address, port=port, text="twin", timeout=3)["error"] is None
+
+
+class Sandboxes(Controlled):
+    def test_are_listed_by_number_or_name_as_long_as_they_run(self):
+        self.assertEqual(self.ids(), ["shared"])
+        with Guest(self.world, [*PUBLIC]), Guest(self.world, [*PUBLIC]):
+            self.assertEqual(self.ids(), ["1", "2", "shared"])
+            row = json.loads(self.verb("ps", "--json").splitlines()[0])
+            self.assertEqual((row["id"], row["mode"], row["denied"], row["offline"]), ("1", "enforce", 0, False))
+            self.assertEqual(row["command"][0], world.PYTHON)
+        wait_until(lambda: self.ids() == ["shared"], "the sandboxes to be gone")
+
+    def test_a_name_is_one_sandboxes_only(self):
+        done = self.world.run(["true"], [*PUBLIC, "--name", "shared"])
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("runs already", done.stderr)
+
+    def test_their_sockets_are_their_owners_alone(self):
+        self.assertEqual(stat.S_IMODE((RUNTIME / "cordon").stat().st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE((RUNTIME / "cordon/shared.sock").stat().st_mode), 0o600)
+
+    def test_a_sandbox_that_was_killed_leaves_no_name_taken(self):
+        guest = Guest(self.world, [*PUBLIC, "--name", "killed"])
+        pid = next(json.loads(line)["pid"] for line in self.verb("ps", "--json").splitlines()
+                   if json.loads(line)["id"] == "killed")
+        os.kill(pid, 9)
+        guest.process.wait(5)
+        wait_until(lambda: "killed" not in self.ids(), "the sandbox to be gone")
+        with Guest(self.world, [*PUBLIC, "--name", "killed"]):
+            self.assertIn("killed", self.ids())
+        guest.close()
+
+    def test_are_not_reached_from_inside(self):
+        source = f"os.listdir('{RUNTIME}/cordon')"
+        self.assertEqual(self.guest.attempt(source=source).get("value"), "[]")
+        source = f"socket.socket(socket.AF_UNIX).connect('{RUNTIME}/cordon/shared.sock')"
+        self.assertEqual(self.guest.attempt(source=source)["error"], "ENOENT")
+        for path in ("/proc/1/root", "/proc/self/root"):
+            source = f"os.listdir('{path}{RUNTIME}/cordon')"
+            self.assertNotIn("shared", json.dumps(self.guest.attempt(source=source)))
+        # The twin: on the host it is there.
+        with socket.socket(socket.AF_UNIX) as client:
+            if not AS_USER or os.environ.get("CORDON_WORLD") == "userns":
+                client.connect(f"{RUNTIME}/cordon/shared.sock")
+
+    def test_what_is_asked_of_none_is_told(self):
+        self.assertIn("no sandbox 77 runs here", self.verb("flows", "77", status=125))
+        self.assertIn("write cordon allow ID DEST", self.verb("allow", "shared", status=125))
+
+    def test_hostile_lines_end_their_client_only(self):
+        script = ("import socket,sys\n"
+                  "for text in (b'x'*9000, b'{}\\n', b'[]\\n', b'\\xff\\n', b'{\"request\":1}\\n',"
+                  " b'{\"request\":\"reload\",\"file\":\"/dev/zero\"}\\n',"
+                  " b'{\"request\":\"allow\",\"to\":\"*\"}\\n'):\n"
+                  "  s = socket.socket(socket.AF_UNIX); s.settimeout(5)\n"
+                  f"  s.connect('{RUNTIME}/cordon/shared.sock'); s.sendall(text)\n"
+                  "  print(s.recv(4096).decode())\n")
+        done = subprocess.run([*self.world.credentials(), world.PYTHON, "-c", script], capture_output=True, text=True,
+                              timeout=30, check=True)
+        answers = [json.loads(line) for line in done.stdout.split("\n") if line]
+        self.assertEqual(len(answers), 7)
+        self.assertTrue(all(answer["ok"] is False and answer["error"] for answer in answers), answers)
+        self.assertTrue(self.is_open(self.guest, SERVER4))
+
+
+class LiveRules(Controlled):
+    def test_allow_and_deny_count_from_now_on(self):
+        with Guest(self.world, [*PUBLIC, "--name", "rules", "--allow", SERVER4]) as guest:
+            self.assertTrue(self.is_open(guest, SERVER4))
+            self.assertFalse(self.is_open(guest, SECOND4))
+            self.verb("allow", "rules", f"{SECOND4}:{PORT}")
+            self.assertTrue(self.is_open(guest, SECOND4))
+            self.assertFalse(self.is_open(guest, SECOND4, OTHER_PORT))
+            self.verb("deny", "rules", SECOND4)
+            self.assertFalse(self.is_open(guest, SECOND4))
+            self.assertTrue(self.is_open(guest, SERVER4))
+
+    def test_a_rule_for_a_while_is_gone_after_it(self):
+        with Guest(self.world, [*PUBLIC, "--name", "while", "--allow", SERVER4]) as guest:
+            self.verb("allow", "--for", "2s", "while", SECOND4)
+            self.assertTrue(self.is_open(guest, SECOND4))
+            wait_until(lambda: not self.is_open(guest, SECOND4), "the rule to be gone")
+            self.assertTrue(self.is_open(guest, SERVER4))
+
+    def test_a_deny_resets_the_flows_that_live_within_a_second(self):
+        with Guest(self.world, [*PUBLIC, "--name", "reset"]) as guest:
+            gone, stays = (guest.connect(address=address, port=PORT)["socket"] for address in (SECOND4, SERVER4))
+            begin = time.monotonic()
+            self.verb("deny", "reset", SECOND4)
+            answer = guest.receive(number=gone, timeout=5)
+            self.assertEqual(answer["error"], "ECONNRESET")
+            self.assertLess(time.monotonic() - begin, 1 if not IS_FULL else 5)
+            guest.send(number=stays, text="still")
+            self.assertEqual(guest.receive(number=stays)["text"], "still")
+
+    def test_flows_are_listed_with_what_they_moved(self):
+        with Guest(self.world, [*PUBLIC, "--name", "flows"]) as guest:
+            number = guest.connect(address=SERVER4, port=PORT)["socket"]
+            guest.send(number=number, text="12345")
+            self.assertEqual(guest.receive(number=number)["text"], "12345")
+            flow = json.loads(self.verb("flows", "--json", "flows").splitlines()[0])
+            self.assertEqual((flow["destination"], flow["protocol"]), (f"{SERVER4}:{PORT}", "tcp"))
+            self.assertEqual((flow["bytes_up"], flow["bytes_down"]), (5, 5))
+            guest.hang_up(number=number)
+            wait_until(lambda: self.verb("flows", "--json", "flows") == "", "the flow to be gone")
+
+    def test_events_have_the_id_of_stderr(self):
+        with Guest(self.world, [*PUBLIC, "--name", "events", "--deny", SECOND4]) as guest:
+            with self.world.host:
+                events = subprocess.Popen([*self.world.credentials(), self.world.program, "events", "events"],
+                                          stdout=subprocess.PIPE, text=True, env=self.world.environment())
+            seen = []
+
+            def read():
+                seen.extend(json.loads(line) for line in events.stdout)
+
+            thread = threading.Thread(target=read, daemon=True)
+            thread.start()
+
+            def of(kind):
+                return [event for event in list(seen) if event["event"] == kind]
+
+            # Whoever listens hears of what begins from then on.
+            wait_until(lambda: self.is_open(guest, SERVER4) and of("flow_opened"), "an opened flow")
+            self.assertFalse(self.is_open(guest, SECOND4))
+            wait_until(lambda: of("denied"), "the denial")
+            wait_until(lambda: f"id={of('denied')[0]['id']} " in guest.said(), "the same id on stderr")
+            self.assertEqual(of("denied")[0]["program"], "python3")
+        self.assertEqual(events.wait(5), 0)  # it ends with the sandbox
+        thread.join(5)
+        events.stdout.close()
+
+
+def policy_text(allow, more=""):
+    classes = 'public = ["198.51.100.0/24", "2001:db8::/32"]'
+    return f'version = 1\nallow = {json.dumps(allow)}\n{more}[classes]\n{classes}\n'
+
+
+class Reload(Controlled):
+    def test_takes_effect_at_once_and_a_broken_file_changes_nothing(self):
+        path = self.policy("reload.toml", policy_text([SERVER4]))
+        with Guest(self.world, ["--policy", str(path), "--name", "reload"]) as guest:
+            gone = guest.connect(address=SERVER4, port=PORT)["socket"]
+            self.assertFalse(self.is_open(guest, SECOND4))
+            path.write_text("version = 1\nalow = []\n")
+            said = self.verb("policy", "reload", "reload", status=125)
+            self.assertRegex(said, r"reload\.toml:2:1: .*alow")
+            self.assertIn("stays as it was", said)
+            self.assertTrue(self.is_open(guest, SERVER4))
+            path.write_text(policy_text([SECOND4]))
+            self.verb("policy", "reload", "reload")
+            self.assertEqual(guest.receive(number=gone, timeout=5)["error"], "ECONNRESET")
+            self.assertFalse(self.is_open(guest, SERVER4))
+            self.assertTrue(self.is_open(guest, SECOND4))
+            other = self.policy("other.toml", policy_text([SERVER4, SECOND4]))
+            self.verb("policy", "reload", "reload", str(other))
+            self.assertTrue(self.is_open(guest, SERVER4))
+
+    def test_a_thousand_times_under_load_loses_nothing_that_is_allowed(self):
+        times = 1000 if IS_FULL else 200
+        pair = [self.policy(f"load{i}.toml", policy_text([SERVER4] + [SECOND4] * i)) for i in range(2)]
+        with Guest(self.world, ["--policy", str(pair[1]), "--name", "load"]) as guest:
+            guest.witness_start(address=SERVER4, port=PORT, period=0.02)
+            number = guest.connect(address=SERVER4, port=PORT)["socket"]
+            script = ("import socket,json,sys\n"
+                      f"s = socket.socket(socket.AF_UNIX); s.connect('{RUNTIME}/cordon/load.sock')\n"
+                      "f = s.makefile('rw')\n"
+                      f"for i in range({times}):\n"
+                      f"  name = {[str(p) for p in pair]}[i % 2] if i % 10 != 5 else '/nonexistent'\n"
+                      "  f.write(json.dumps({'request': 'reload', 'file': name}) + '\\n'); f.flush()\n"
+                      "  answer = json.loads(f.readline())\n"
+                      "  assert answer['ok'] == (i % 10 != 5), (i, answer)\n"
+                      "print('done')\n")
+            done = subprocess.run([*self.world.credentials(), world.PYTHON, "-c", script], capture_output=True,
+                                  text=True, timeout=250, check=False)
+            self.assertEqual(done.stdout, "done\n", done.stderr)
+            witness = guest.witness_stop()
+            self.assertEqual((witness["error"], witness["answers"] > 0), (None, True), witness)
+            guest.send(number=number, text="still")
+            self.assertEqual(guest.receive(number=number)["text"], "still")
+            # The last one allows both; the one before has reset what was there.
+            self.assertTrue(self.is_open(guest, SECOND4))
+            self.verb("policy", "reload", "load", str(pair[0]))
+            self.assertFalse(self.is_open(guest, SECOND4))
+
+
+class Asked(Controlled):
+    def answerer(self, name, *answers):
+        """cordon ask NAME with these lines typed, one for each question."""
+        with self.world.host:
+            child = subprocess.Popen([*self.world.credentials(), self.world.program, "ask", name],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                     env=self.world.environment())
+        self.assertIn("asking for sandbox", child.stdout.readline())
+        shown = []
+
+        def live():
+            for answer in answers:
+                shown.append(child.stdout.readline())
+                child.stdin.write(answer + "\n")
+                child.stdin.flush()
+                child.stdout.readline()
+
+        thread = threading.Thread(target=live, daemon=True)
+        thread.start()
+
+        def end():
+            thread.join(10)
+            child.stdin.close()
+            child.wait(5)
+            child.stdout.close()
+
+        self.addCleanup(end)
+        return shown
+
+    def test_nobody_there_is_a_no_at_once(self):
+        with Guest(self.world, [*PUBLIC, "--name", "nobody", "--ask"]) as guest:
+            begin = time.monotonic()
+            self.assertFalse(self.is_open(guest, SERVER4))
+            self.assertLess(time.monotonic() - begin, 3)
+            wait_until(lambda: "nobody could be asked" in guest.said(), "words on stderr")
+
+    def test_answers_on_the_control_socket(self):
+        with Guest(self.world, [*PUBLIC, "--name", "asked", "--ask"]) as guest:
+            shown = self.answerer("asked", "run", "once", "no")
+            with self.world.wire() as wire:
+                self.assertTrue(self.is_open(guest, SERVER4))
+                self.assertGreater(wire.count(destination=SERVER4), 0)
+            self.assertTrue(self.is_open(guest, SERVER4))  # not asked again
+            self.assertTrue(self.is_open(guest, SECOND4))
+            with self.world.wire() as wire:
+                self.assertFalse(self.is_open(guest, SECOND4))
+                self.assertEqual(wire.count(destination=SECOND4), 0)
+            self.assertRegex(shown[0], rf"python3 \(pid \d+\) wants tcp {re.escape(SERVER4)}:{PORT}")
+            self.assertEqual(len(shown), 3)
+
+    def test_always_is_written_into_the_policy_file(self):
+        path = self.policy("ask.toml", policy_text([], 'mode = "ask" # as I like it\n'))
+        with Guest(self.world, ["--policy", str(path), "--name", "always"]) as guest:
+            self.answerer("always", "always")
+            self.assertTrue(self.is_open(guest, SERVER4))
+        self.assertIn(f'"{SERVER4}:{PORT}"', path.read_text())
+        self.assertIn("# as I like it", path.read_text())
+        with Guest(self.world, ["--policy", str(path)]) as guest:
+            self.assertTrue(self.is_open(guest, SERVER4))
+            self.assertFalse(self.is_open(guest, SECOND4))
+
+    def test_on_the_terminal_of_a_command_that_reads_something_else(self):
+        client = f"import socket; s = socket.create_connection(('{SERVER4}', {PORT}), 20); print('through')"
+        command = self.world.arguments(["sh", "-c", f'{world.PYTHON} -c "$0" </dev/null', client], [*PUBLIC, "--ask"])
+        # Its standard input is not the terminal; the terminal is the one of its session.
+        program = ["sh", "-c", 'exec "$@" </dev/null', "sh", *command]
+        with self.world.host:
+            pid, master = pty.fork()
+            if pid == 0:
+                with contextlib.suppress(OSError):
+                    os.execvpe(program[0], program, self.world.environment())
+                os._exit(127)
+        said, is_answered = b"", False
+        deadline = time.monotonic() + 25
+        while time.monotonic() < deadline and b"through" not in said:
+            if select.select([master], [], [], 0.2)[0]:
+                try:
+                    said += os.read(master, 4096)
+                except OSError:
+                    break
+            if b"never? " in said and not is_answered:
+                os.write(master, b"r\n")
+                is_answered = True
+        os.waitpid(pid, 0)
+        os.close(master)
+        self.assertIn(b"wants tcp " + f"{SERVER4}:{PORT}".encode(), said)
+        self.assertIn(b"through", said)
+
+
+class ByName(NamedTest, Controlled):
+    options = [*PUBLIC, "--name", "names", "--ask"]
+
+    @classmethod
+    def prepare(cls, here):
+        cls.make_runtime_folder()
+        for address in (OK4, OK6):
+            server = servers.TcpServer(here.ext, address, PORT, servers.echo)
+            cls.addClassCleanup(server.close)
+
+    def test_a_name_is_asked_about_before_anybody_hears_of_it(self):
+        begin = len(self.zones.asked("ok.example"))
+        denied = self.guest.attempt(source=f"socket.create_connection(('ok.example', {PORT}), 3)")
+        self.assertIsNotNone(denied["error"])
+        self.assertEqual(len(self.zones.asked("ok.example")), begin)
+        self.verb("allow", "names", f"ok.example:{PORT}")
+        got = self.guest.attempt(source=f"socket.create_connection(('ok.example', {PORT}), 5).close()")
+        self.assertEqual(got.get("value"), "None", got)
+        self.assertGreater(len(self.zones.asked("ok.example")), begin)
+
+
+class Learned(NamedTest, Controlled):
+    options = [*PUBLIC, "--name", "learned"]
+
+    @classmethod
+    def prepare(cls, here):
+        for name in ("a", "b", "c"):
+            cls.zones.host(f"{name}.cdn.example", OK4, OK6)
+        cls.make_runtime_folder()
+        for address in (OK4, OK6):
+            for port in (PORT, 443):
+                server = servers.TcpServer(here.ext, address, port, servers.echo)
+                cls.addClassCleanup(server.close)
+
+    def test_a_policy_is_written_that_lets_the_same_run_pass(self):
+        dials = "\n".join(f"    ('{name}', {port})," for name, port in
+                          [("ok.example", PORT), ("a.cdn.example", 443), ("b.cdn.example", 443),
+                           ("c.cdn.example", 443), (SERVER4, PORT)])
+        script = (f"import socket\nfor there in [\n{dials}\n]:\n"
+                  "    s = socket.create_connection(there, 5); s.sendall(b'x'); s.recv(1); s.close()\n"
+                  "try:\n    socket.create_connection(('198.51.100.1', 99), 1)\nexcept OSError:\n    pass\n")
+        path, log = SCRATCH / "tmp/learned.toml", SCRATCH / "tmp/learned.log"
+        for file in (path, log):
+            file.unlink(missing_ok=True)
+        classes = [*PUBLIC]
+        self.verb("learn", "--write", str(path), "--log", str(log), *classes, "--", world.PYTHON, "-c", script)
+        text = path.read_text()
+        self.assertRegex(text, rf'(?m)^  "ok\.example:{PORT}", +# first at \d\d:\d\d:\d\d; 1 flow, .*python3')
+        self.assertRegex(text, r'(?m)^  "\*\.cdn\.example", +# 3 names: a\.cdn\.example, b\.')
+        self.assertRegex(text, rf'(?m)^  "{re.escape(SERVER4)}:{PORT}", +# an address')
+        self.assertRegex(text, r'(?m)^  # "198\.51\.100\.1:99", +# was denied, class lan')
+        self.assertIn('default = "deny"', text)
+        self.verb("policy", "check", str(path))
+        again = self.world.run([world.PYTHON, "-c", script], [*classes, "--policy", str(path)])
+        self.assertEqual((again.returncode, again.stdout), (0, ""), again.stderr)
+        # And what it says about the recorded run is the same.
+        said = self.verb("replay", str(path), str(log), status=1)
+        self.assertIn("5 of 6 recorded flows would have passed", said)
+        narrow = self.policy("narrow.toml", policy_text(["*.cdn.example"]))
+        said = self.verb("replay", str(narrow), str(log), status=1)
+        self.assertRegex(said, rf"denied +tcp ok\.example:{PORT} +1 +default +python3 +--allow ok\.example:{PORT}")
+        self.assertIn("3 of 6 recorded flows", said)
+
+
+assert pathlib and named
+
+if __name__ == "__main__":
+    world.main()
