@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -18,16 +19,16 @@ Bytes bytes_of(const Message& message) {
 }  // namespace
 
 TranslatorLink::~TranslatorLink() {
-  if (is_watching_) loop_->forget(control_);
+  if (is_watching_) loop_->forget(control_.get());
 }
 
 void TranslatorLink::attach(int control, SideLoop& loop) {
-  control_ = control;
+  control_ = UniqueFd(control < 0 ? -1 : ::fcntl(control, F_DUPFD_CLOEXEC, 0));
   loop_ = &loop;
 }
 
 bool TranslatorLink::send(const Message& message) {
-  if (control_ < 0) return false;
+  if (!control_.is_open()) return false;
   if (waiting_.empty() && send_now(bytes_of(message))) return true;
   if (waiting_.size() == kMostWaitingMessages) return false;
   waiting_.push_back(message);
@@ -36,7 +37,7 @@ bool TranslatorLink::send(const Message& message) {
 }
 
 void TranslatorLink::send_policy(std::uint32_t generation, std::vector<std::uint8_t> snapshot) {
-  if (control_ < 0) return;
+  if (!control_.is_open()) return;
   generation_ = generation;
   snapshot_ = std::move(snapshot);
   sent_ = 0;
@@ -44,7 +45,7 @@ void TranslatorLink::send_policy(std::uint32_t generation, std::vector<std::uint
 }
 
 bool TranslatorLink::send_now(Bytes packet) const {
-  return ::send(control_, packet.data(), packet.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+  return ::send(control_.get(), packet.data(), packet.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
          static_cast<ssize_t>(packet.size());
 }
 
@@ -79,11 +80,11 @@ void TranslatorLink::watch() {
   const bool has_more = !waiting_.empty() || !snapshot_.empty();
   if (has_more == is_watching_) return;
   if (!has_more) {
-    loop_->forget(control_);
+    loop_->forget(control_.get());
     is_watching_ = false;
     return;
   }
-  const Status watched = loop_->watch(control_, EPOLLOUT, [this](std::uint32_t events) {
+  const Status watched = loop_->watch(control_.get(), EPOLLOUT, [this](std::uint32_t events) {
     // Its end is seen by the supervisor's own loop.
     if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
       waiting_.clear();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launcher/side_loop.h"
+#include "netstack/base/unique_fd.h"
 #include "netstack/host/messages.h"
 
 namespace cordon {
@@ -18,7 +19,7 @@ class TranslatorLink {
   TranslatorLink(const TranslatorLink&) = delete;
   TranslatorLink& operator=(const TranslatorLink&) = delete;
 
-  /// `control` stays the caller's; −1: there is no translator.
+  /// `control` stays the caller's, who may close it at any time; −1: there is no translator.
   void attach(int control, SideLoop& loop);
 
   /// False where too many wait already, or there is no translator.
@@ -32,7 +33,7 @@ class TranslatorLink {
   void flush();
   void watch();
 
-  int control_ = -1;
+  UniqueFd control_;  // a descriptor of our own, so that its number stays ours
   SideLoop* loop_ = nullptr;
   std::deque<Message> waiting_;
   std::vector<std::uint8_t> snapshot_;

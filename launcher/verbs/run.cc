@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <memory>
 #include <optional>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -159,6 +160,13 @@ void RunningSandboxDesk::make_requests() {
 Result<PolicySnapshot> RunningSandboxDesk::load(const std::string& file) const {
   RunOptions again = given_;
   if (!file.empty()) again.policy_files = {file};
+  for (const std::string& path : again.policy_files) {
+    struct stat status {};
+    // A pipe that nobody writes to would hold everything up.
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+      return plain_error(path + ": not a regular file, and cannot be read a second time");
+    }
+  }
   CORDON_TRY(const RunOptions options, with_policies(again));
   PolicySnapshot loaded{.policy = options.policy, .names = options.names};
   // Names keep the addresses that the guest has been told.

@@ -380,7 +380,7 @@ class Learned(NamedTest, Controlled):
                           [("ok.example", PORT), ("a.cdn.example", 443), ("b.cdn.example", 443),
                            ("c.cdn.example", 443), (SERVER4, PORT)])
         script = (f"import socket\nfor there in [\n{dials}\n]:\n"
-                  "    s = socket.create_connection(there, 5); s.sendall(b'x'); s.recv(1); s.close()\n"
+                  "    s = socket.create_connection(there, 5); s.sendall(bytes(4)); s.recv(4); s.close()\n"
                   "try:\n    socket.create_connection(('198.51.100.1', 99), 1)\nexcept OSError:\n    pass\n")
         path, log = SCRATCH / "tmp/learned.toml", SCRATCH / "tmp/learned.log"
         for file in (path, log):
