@@ -63,9 +63,6 @@ class Translator {
   }
   /// A person has answered question `id`.
   void on_answer(Instant now, std::uint32_t id, bool is_yes);
-  /// Another policy, from now on. Flows that live are judged again, some at a time, and those that
-  /// it does not allow are reset. Addresses of the name pool stay as they were given.
-  void set_policy(Instant now, Policy policy, const NameSettings& names);
   /// The host's resolv.conf changed.
   void set_upstreams(std::vector<Endpoint> upstreams);
   /// Another policy, from now on, for new flows and for those that live: within the next turns each
