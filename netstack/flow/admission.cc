@@ -1,5 +1,7 @@
 #include "netstack/flow/admission.h"
 
+#include <algorithm>
+
 namespace cordon {
 namespace {
 
@@ -11,6 +13,19 @@ bool is_subnet_broadcast(const Prefix& subnet, const IpAddress& address) {
 }
 
 Verdict refused_by_scope() { return Verdict{.action = Action::kDeny, .reason = Reason::kScope}; }
+
+// With the FIB's word on the address and on those that it carries.
+AddressClass class_of(const IpAddress& address, RouteQuery& routes,
+                      std::span<const ClassOverride> overrides) {
+  AddressClass worst = classify(address, routes.lookup(address), overrides);
+  // Whoever translates the outer address (NAT64, a 6to4 relay) may stand on this host's own link.
+  const Unwrapped unwrapped = unwrap(address);
+  for (std::size_t i = 0; i < unwrapped.count; ++i) {
+    const IpAddress& inner = unwrapped.inner[i];
+    worst = std::min(worst, classify(inner, routes.lookup(inner), overrides));
+  }
+  return worst;
+}
 
 }  // namespace
 
@@ -109,9 +124,9 @@ Judgement Admission::judge_resolved(const Request& by_name, const IpAddress& add
 Judgement Admission::judge_again(const Request& request) const {
   Judgement judgement{.request = request};
   const IpAddress& dialled = request.dialled.address;
-  judgement.request.address_class =
-      request.is_host_door ? AddressClass::kLoopback
-                           : classify(dialled, routes_.lookup(dialled), config_.policy.overrides());
+  judgement.request.address_class = request.is_host_door
+                                        ? AddressClass::kLoopback
+                                        : class_of(dialled, routes_, config_.policy.overrides());
   // An IPv4 link-local address has no zone and can be dialled by whom a rule allows it; in IPv6 one
   // on either side ends the flow here.
   const bool is_link_local = request.guest.address.is_link_local() || dialled.is_link_local();
@@ -154,8 +169,7 @@ Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
   request.protocol = protocol;
   request.guest = guest;
   request.dialled = client;
-  request.address_class =
-      classify(client.address, routes_.lookup(client.address), config_.policy.overrides());
+  request.address_class = class_of(client.address, routes_, config_.policy.overrides());
   // One scope on both sides. The guest has no IPv4 link-local address; its IPv6 one is given to TCP
   // alone: a UDP answer would have to name the host's zone, which the flow does not know.
   if (client.address.is_link_local() != guest.address.is_link_local()) {

@@ -35,6 +35,19 @@ TEST(HostChange, AnAddressThatBecameTheHostsOwnLosesItsFlows) {
   world.expect_nothing();
 }
 
+TEST(HostsAddresses, AreItsOwnInsideAnotherAddressToo) {  // RFC 6052, RFC 3056
+  World world;
+  world.routes.add_self("198.51.100.2");
+  for (const char* wrapped : {"[64:ff9b::198.51.100.2]:80", "[2002:c633:6402::1]:80"}) {
+    world.guest_sends(Syn().to(wrapped));
+    (void)world.expect_reset();
+    EXPECT_EQ(world.events.denials.back().request.address_class, AddressClass::kSelf) << wrapped;
+  }
+  EXPECT_TRUE(world.host.dialled.empty());
+  world.guest_sends(Syn().to("[64:ff9b::198.51.100.17]:80"));
+  EXPECT_EQ(world.host.dialled.size(), 1U);
+}
+
 TEST(HostChange, IsWorkedThroughInPiecesHoweverManyFlowsThereAre) {
   World world({.reports_flows = false, .max_tcp_flows = 4096});
   for (std::uint16_t i = 0; i < 2000; ++i) {
