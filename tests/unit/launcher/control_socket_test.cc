@@ -175,9 +175,9 @@ class Server : public testing::Test {
 
   Folder place_;
   ControlFolder folder_;
+  std::unique_ptr<SideLoop> loop_;  // outlives the socket, which takes its watches back
   ControlSocket socket_;
   Echo handler_;
-  std::unique_ptr<SideLoop> loop_;
 };
 
 TEST_F(Server, AnswersLinesHoweverTheyAreCut) {

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;  // NOLINT: the tests' own language
 
 constexpr Instant kStart = Instant{} + 1h;
 
-class Budgets : public testing::Test {
+class Wildcards : public testing::Test {
  protected:
   bool take(Duration after, const std::string& name, const char* suffix = "wild.example",
             std::uint32_t most = 3) {
@@ -23,7 +23,7 @@ class Budgets : public testing::Test {
   WildcardBudgets budgets_{SipKey{.k0 = 1, .k1 = 2}};
 };
 
-TEST_F(Budgets, CountANameOnceHoweverOftenItIsAsked) {
+TEST_F(Wildcards, CountANameOnceHoweverOftenItIsAsked) {
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(take(0s, "A.wild.example"));
   EXPECT_TRUE(take(0s, "b.wild.example"));
   EXPECT_TRUE(take(0s, "c.wild.example"));
@@ -31,7 +31,7 @@ TEST_F(Budgets, CountANameOnceHoweverOftenItIsAsked) {
   EXPECT_TRUE(take(0s, "a.wild.example"));
 }
 
-TEST_F(Budgets, AreForEachSuffix) {
+TEST_F(Wildcards, AreForEachSuffix) {
   for (const char* name : {"a.wild.example", "b.wild.example", "c.wild.example"}) {
     EXPECT_TRUE(take(0s, name));
   }
@@ -39,7 +39,7 @@ TEST_F(Budgets, AreForEachSuffix) {
   EXPECT_TRUE(take(0s, "d.other.example", "other.example"));
 }
 
-TEST_F(Budgets, ComeBackWhenAMinuteHasPassedSinceEachName) {
+TEST_F(Wildcards, ComeBackWhenAMinuteHasPassedSinceEachName) {
   EXPECT_TRUE(take(0s, "a.wild.example"));
   EXPECT_TRUE(take(30s, "b.wild.example"));
   EXPECT_TRUE(take(31s, "c.wild.example"));
@@ -49,7 +49,7 @@ TEST_F(Budgets, ComeBackWhenAMinuteHasPassedSinceEachName) {
   EXPECT_TRUE(take(90s, "a.wild.example"));
 }
 
-TEST_F(Budgets, CountTheOctetsOfLabels) {
+TEST_F(Wildcards, CountTheOctetsOfLabels) {
   const std::string label(63, 'x');
   std::size_t taken = 0;
   for (int i = 0; i < 100; ++i) {
@@ -59,7 +59,7 @@ TEST_F(Budgets, CountTheOctetsOfLabels) {
   EXPECT_EQ(taken, kWildcardOctetsPerMinute / (64 + 4));
 }
 
-TEST_F(Budgets, OfMoreSuffixesThanHaveRoomAreUsedUp) {
+TEST_F(Wildcards, OfMoreSuffixesThanHaveRoomAreUsedUp) {
   for (std::size_t i = 0; i < kMaxBudgetedSuffixes; ++i) {
     const std::string suffix = "s" + std::to_string(i) + ".example";
     EXPECT_TRUE(take(0s, "a." + suffix, suffix.c_str()));
