@@ -134,8 +134,11 @@ void ControlSocket::send(ClientId client, std::string_view line) {
   if (found == clients_.end() || found->second.is_ending) return;
   found->second.out.append(line);
   found->second.out.push_back('\n');
-  // Not dropped here: the caller may be going through all clients.
-  if (found->second.out.size() > kMostUnread) found->second.is_ending = true;
+  // Not dropped here: the caller may be going through all clients. The loop hears the hang-up.
+  if (found->second.out.size() > kMostUnread) {
+    found->second.is_ending = true;
+    ::shutdown(found->second.socket.get(), SHUT_RDWR);
+  }
   if (found->second.is_writing) return;
   found->second.is_writing = true;
   watch(found->second);
@@ -163,8 +166,7 @@ void ControlSocket::write(ClientId id) {
                               MSG_DONTWAIT | MSG_NOSIGNAL);
   if (size < 0 && errno != EAGAIN && errno != EINTR) return drop(id);
   if (size > 0) client.out.erase(0, static_cast<std::size_t>(size));
-  const bool reads_nothing = client.is_ending && client.out.size() > kMostUnread;
-  if (reads_nothing || (client.is_ending && client.out.empty())) return drop(id);
+  if (client.is_ending && client.out.empty()) return drop(id);
   if (!client.out.empty()) return;
   client.is_writing = false;
   watch(client);

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "launcher/event_text.h"
-#include "launcher/policy_values.h"
+#include "launcher/readable_octets.h"
 
 namespace cordon {
 namespace {
@@ -45,8 +45,8 @@ struct Total {
   }
   [[nodiscard]] std::string why() const {
     std::string text = flows == 1 ? "1 flow" : fmt::format("{} flows", flows);
-    if (up > 0) text += fmt::format(", {} up", format_octets(up));
-    if (down > 0) text += fmt::format(", {} down", format_octets(down));
+    if (up > 0) text += fmt::format(", {} up", readable_octets(up));
+    if (down > 0) text += fmt::format(", {} down", readable_octets(down));
     const std::vector<std::string> names(programs.begin(), programs.end());
     if (!names.empty()) text += "; " + join(names, kMostNamesShown);
     return text;

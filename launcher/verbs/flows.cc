@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "launcher/event_text.h"
+#include "launcher/readable_octets.h"
 #include "launcher/supervisor.h"
 #include "launcher/text_table.h"
 
@@ -19,18 +20,6 @@ Usage: cordon flows [--json] [ID]
 )";
 
 constexpr Duration kPatience = std::chrono::seconds(5);
-
-std::string octets_text(std::uint64_t octets) {
-  constexpr double kStep = 1000;
-  auto amount = static_cast<double>(octets);
-  std::string_view unit = "B";
-  for (const std::string_view next : {"kB", "MB", "GB", "TB"}) {
-    if (amount < kStep) break;
-    amount /= kStep;
-    unit = next;
-  }
-  return unit == "B" ? fmt::format("{} B", octets) : fmt::format("{:.1f} {}", amount, unit);
-}
 
 std::string peer_of(const Json& flow) {
   const std::string name = text_of(flow, "name");
@@ -82,8 +71,8 @@ std::string flows_table(std::span<const Json> flows) {
     const bool is_inbound = text_of(flow, "direction") == "inbound";
     table.add({text_of(flow, "protocol"), text_of(flow, "guest"),
                (is_inbound ? "from " : "") + peer_of(flow),
-               octets_text(number_of(flow, "bytes_up")), octets_text(number_of(flow, "bytes_down")),
-               text_of(flow, "rule")});
+               readable_octets(number_of(flow, "bytes_up")),
+               readable_octets(number_of(flow, "bytes_down")), text_of(flow, "rule")});
   }
   return table.to_string();
 }
