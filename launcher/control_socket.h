@@ -77,7 +77,7 @@ class ControlSocket {
   void handle_lines(ClientId id);
   void watch(const Client& client);
   void write(ClientId id);
-  void refuse(UniqueFd socket, std::string_view why);
+  static void refuse(UniqueFd socket, std::string_view why);
   void drop(ClientId id);
 
   ControlFolder folder_;

@@ -134,31 +134,43 @@ std::map<Shape, std::map<std::string, Destinations>> by_shape(const Destinations
   return shapes;
 }
 
+// The names of a shape by the suffix that might stand for them; "" for those that have none.
+using Families = std::map<std::string, std::vector<std::string>>;
+
+Families families_of(const std::map<std::string, Destinations>& names, const PolicyLore& lore) {
+  Families families;
+  for (const auto& [name, destinations] : names) {
+    const std::string parent = parent_of(name);
+    const bool may_be_suffix =
+        parent.find('.') != std::string::npos && !lore.is_public_suffix(parent);
+    families[may_be_suffix ? parent : std::string()].push_back(name);
+  }
+  return families;
+}
+
+void add_total(Total& total, const Destinations& destinations) {
+  for (const LearnedDestination* one : destinations) total.add(*one);
+}
+
 void add_names(std::vector<Line>& lines, const Destinations& left, const PolicyLore& lore) {
   for (const auto& [shape, names] : by_shape(left)) {
-    std::map<std::string, std::vector<std::string>> families;
-    for (const auto& [name, destinations] : names) {
-      const std::string parent = parent_of(name);
-      const bool may_be_suffix =
-          parent.find('.') != std::string::npos && !lore.is_public_suffix(parent);
-      families[may_be_suffix ? parent : std::string()].push_back(name);
-    }
     const auto line = [&](const std::string& name, const Total& total, const std::string& more) {
       lines.push_back({protocol_text(shape.protocol) + name + shape.ports, more + total.why()});
     };
-    for (const auto& [parent, children] : families) {
-      const bool is_suffix = !parent.empty() && children.size() >= kNamesOfASuffix;
-      Total all;
+    for (const auto& [parent, children] : families_of(names, lore)) {
+      if (!parent.empty() && children.size() >= kNamesOfASuffix) {
+        Total all;
+        for (const std::string& child : children) add_total(all, names.at(child));
+        line("*." + parent, all,
+             fmt::format("{} names: {}; ", children.size(), join(children, kMostNamesShown)));
+        continue;
+      }
       for (const std::string& child : children) {
         Total total;
-        for (const LearnedDestination* one : names.at(child)) total.add(*one);
-        for (const LearnedDestination* one : names.at(child)) all.add(*one);
+        add_total(total, names.at(child));
         const std::int64_t first = names.at(child).front()->first_seen_unix_milliseconds;
-        if (!is_suffix) line(child, total, fmt::format("first at {}; ", time_of_day(first)));
+        line(child, total, fmt::format("first at {}; ", time_of_day(first)));
       }
-      if (!is_suffix) continue;
-      line("*." + parent, all,
-           fmt::format("{} names: {}; ", children.size(), join(children, kMostNamesShown)));
     }
   }
 }
@@ -250,6 +262,7 @@ void Learner::on_denial(std::int64_t unix_milliseconds, const Denial& denial,
 
 std::vector<LearnedDestination> Learner::destinations() const {
   std::vector<LearnedDestination> all;
+  all.reserve(seen_.size());
   for (const auto& [key, one] : seen_) all.push_back(one);
   std::ranges::stable_sort(all, {}, &LearnedDestination::first_seen_unix_milliseconds);
   return all;

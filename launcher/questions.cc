@@ -172,9 +172,7 @@ std::optional<Action> Questions::remembered(const Request& request, Instant now)
   const auto gone =
       std::erase_if(remembered_, [&](const Remembered& one) { return one.until <= now; });
   if (gone > 0) {
-    std::vector<Rule> rules;
-    for (const Remembered& one : remembered_) rules.push_back(one.rule);
-    memory_ = policy_of(rules);
+    recall();
   }
   return said_by(memory_, request);
 }
@@ -199,7 +197,12 @@ void Questions::remember(const PendingQuestion& question, const Answer& answer) 
   const auto to = destination_of(question.request);
   if (!to || remembered_.size() == kMostRemembered) return;
   remembered_.push_back({.rule = {.to = *to, .action = action_of(answer.kind)}, .until = until});
+  recall();
+}
+
+void Questions::recall() {
   std::vector<Rule> rules;
+  rules.reserve(remembered_.size());
   for (const Remembered& one : remembered_) rules.push_back(one.rule);
   memory_ = policy_of(rules);
 }

@@ -90,6 +90,8 @@ class Questions {
   };
   [[nodiscard]] std::optional<Action> remembered(const Request& request, Instant now);
   void remember(const PendingQuestion& question, const Answer& answer);
+  /// The policy of what is remembered, made anew.
+  void recall();
   void settle(std::uint32_t id, const Answer& answer, std::string_view by);
   void send(std::uint32_t flow, Action action);
   void tell_answer(const PendingQuestion& question, const Answer& answer, std::string_view by,

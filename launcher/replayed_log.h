@@ -29,7 +29,7 @@ class ReplayedLog {
  public:
   explicit ReplayedLog(const Policy& policy) : policy_(policy) {}
 
-  void add_line(std::string_view line);
+  void add_line(std::string_view text);
 
   /// Each destination once, in the order of the log.
   [[nodiscard]] const std::vector<ReplayedFlow>& flows() const { return flows_; }

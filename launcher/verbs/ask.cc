@@ -45,7 +45,7 @@ class Conversation {
     for (;;) {
       std::array<pollfd, 2> waits{pollfd{.fd = client_.fd(), .events = POLLIN},
                                   pollfd{.fd = STDIN_FILENO, .events = POLLIN}};
-      std::fflush(stdout);
+      if (std::fflush(stdout) != 0) return errno_error("standard output");
       if (!client_.has_line() && ::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) {
         return errno_error("poll");
       }

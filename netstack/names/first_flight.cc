@@ -145,7 +145,7 @@ Look FirstFlight::look_at_hello(Bytes waiting, bool is_all) {
 
 // Between the hello and the answer a client has nothing to say but 0-RTT (RFC 8446 section 2.3),
 // with a change_cipher_spec record for old middleboxes before it.
-Look FirstFlight::look_past_early_data(Bytes waiting) {
+Look FirstFlight::look_past_early_data(Bytes waiting) const {
   const std::optional<TlsRecord> record = first_tls_record(waiting);
   const bool may_pass = record && has_early_data_ &&
                         (record->content_type == tls_content::kApplicationData ||

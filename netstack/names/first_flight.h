@@ -107,7 +107,7 @@ class FirstFlight {
   Look look_at_start(Bytes waiting, bool is_all);
   Look look_at_hello(Bytes waiting, bool is_all);
   Look look_for_second_hello(Bytes waiting, bool is_all);
-  Look look_past_early_data(Bytes waiting);
+  Look look_past_early_data(Bytes waiting) const;
   Look look_at_request(Bytes waiting, bool is_all);
   Look look_at_chunks(Bytes waiting, bool is_all);
   Look go_opaque();

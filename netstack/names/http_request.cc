@@ -233,8 +233,13 @@ bool has_version(std::string_view line) {
   return false;
 }
 
+// Whether a chunk's line that is not there yet may be, after `waiting` octets without its end.
+bool may_line_come(HttpFault fault, std::size_t waiting) {
+  return fault != HttpFault::kMalformed && waiting <= kLongestChunkLine;
+}
+
 std::expected<std::uint64_t, HttpFault> read_chunk_size(std::string_view line) {
-  const std::size_t digits = static_cast<std::size_t>(
+  const auto digits = static_cast<std::size_t>(
       std::ranges::find_if_not(line,
                                [](char character) {
                                  const char letter = lower(character);
@@ -310,9 +315,8 @@ std::expected<ChunkedBody::Step, HttpFault> ChunkedBody::advance(Bytes stream) {
     std::string_view rest = text.substr(done);
     const std::expected<std::string_view, HttpFault> line = take_line(rest);
     if (!line) {
-      if (line.error() == HttpFault::kMalformed) return std::unexpected(HttpFault::kFraming);
-      if (text.size() - done > kLongestChunkLine) return std::unexpected(HttpFault::kFraming);
-      break;
+      if (may_line_come(line.error(), text.size() - done)) break;
+      return std::unexpected(HttpFault::kFraming);
     }
     const std::size_t line_octets = line->size() + 2;
     if (expects_ == Expects::kDataEnd) {

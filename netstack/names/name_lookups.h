@@ -84,9 +84,9 @@ class NameLookups final : private UpstreamAnswers {
 
   void on_upstream_answer(Instant now, const QueryKey& key, Bytes response) override;
   [[nodiscard]] std::optional<FlowId> lookup_for(Instant now, const DnsName& name);
-  void arrange(Instant now, FlowId waiter);
-  void tell(Instant now, FlowId waiter, bool has_waited);
-  void remove(FlowId waiter);
+  void arrange(Instant now, FlowId id);
+  void tell(Instant now, FlowId id, bool has_waited);
+  void remove(FlowId id);
 
   UpstreamQueries& upstream_;
   FlowTable<LookupKey, Lookup, 1> lookups_;

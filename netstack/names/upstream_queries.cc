@@ -207,7 +207,7 @@ void UpstreamQueries::on_stream(Instant now, FlowId id) {
 }
 
 void UpstreamQueries::read_stream(Instant now, FlowId id) {
-  Query& query = *queries_.get(id);
+  const Query& query = *queries_.get(id);
   StreamBuffer& buffer = buffers_[static_cast<std::size_t>(query.buffer)];
   while (true) {
     const MutableBytes room = MutableBytes(buffer.octets).subspan(buffer.size);

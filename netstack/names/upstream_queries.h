@@ -104,7 +104,7 @@ class UpstreamQueries {
   };
   class Inbox;
 
-  [[nodiscard]] Bytes message(const Query& query) const {
+  [[nodiscard]] static Bytes message(const Query& query) {
     return Bytes(query.octets).subspan(kStreamPrefix, query.size);
   }
   bool send_datagram(FlowId id);

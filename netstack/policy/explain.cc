@@ -12,7 +12,7 @@ std::string class_words(const Request& request) {
     return fmt::format("the host door: port {} of the host's loopback", request.dialled.port);
   }
   const AddressClass address_class = judged_class(request);
-  const std::string words =
+  std::string words =
       fmt::format("{} is {}", request.dialled.address.to_string(), class_name(address_class));
   if (address_class == AddressClass::kPublic || request.direction == Direction::kInbound) {
     return words;

@@ -127,7 +127,7 @@ void NamedDials::on_socket(Instant now, const SocketOwner& owner) {
   Dial* const dial = dials_.get(id);
   if (dial == nullptr || dial->winner.is_open()) return;
   const std::size_t index = owner.index % kMaxAttempts;
-  Attempt& made = dial->attempts[index];
+  const Attempt& made = dial->attempts[index];
   if (!made.socket.is_open()) return;
   const IoStatus result = context_.host.dial_result(made.socket);
   if (result) return won(now, id, index);

@@ -85,7 +85,7 @@ class NamedDials {
   enum List : std::uint8_t { kListQuiet, kListStagger, kListFinished, kLists };
 
   static std::size_t live_attempts(const Dial& dial);
-  [[nodiscard]] std::optional<IpAddress> next_candidate(Dial& dial);
+  [[nodiscard]] static std::optional<IpAddress> next_candidate(Dial& dial);
   [[nodiscard]] bool may_attempt(const Dial& dial) const;
   void go_on(Instant now, FlowId id);
   bool attempt(FlowId id, const AllowedDestination& destination);

@@ -201,7 +201,7 @@ void TcpFlows::send_answer(Instant now, FlowId id) {
 }
 
 void TcpFlows::on_refused(Instant now, FlowId id, bool is_host, const Readiness& readiness) {
-  Flow& flow = *table_.get(id);
+  const Flow& flow = *table_.get(id);
   if (readiness.has_error) return end(id, FlowEnd::kRevoked);
   if (is_host || (flow.down.is_blocked && readiness.is_writable)) pump(now, id, false);
   if (!is_host && table_.get(id) != nullptr) discard(id);

@@ -95,7 +95,7 @@ bool TcpFlows::pump_piece(Instant now, FlowId id, bool is_up, std::size_t most) 
 
 // True where the half may go on at once.
 bool TcpFlows::after_transfer(Instant now, FlowId id, bool is_up, const Transfer& transfer) {
-  Flow& flow = *table_.get(id);
+  const Flow& flow = *table_.get(id);
   switch (transfer.stop) {
     case Transfer::Stop::kSourceEmpty:
     case Transfer::Stop::kSinkFull:
