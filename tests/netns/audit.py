@@ -121,6 +121,24 @@ class Cordon(AuditTest):
         if not AS_USER:
             self.assert_states(rows, "by-design", ["dns-names", "dns-encrypted"])
 
+    def test_with_a_policy_file_of_names_lets_no_other_name_out(self):
+        policy = SCRATCH / "tmp/names.toml"
+        policy.write_text(f"""
+            version = 1
+            default = "deny"
+            allow = ["ok.example", "*.wild.example", "{SERVER4}:80"]
+            [classes]
+            public = ["198.51.100.0/24", "2001:db8::/32"]
+            """)
+        asked = len(self.dns.queries)
+        report, rows = self.rows(
+            self.world.program, "run", "--policy", str(policy), "--",
+            options=("--name", "cordon run --policy", "--allowed", f"{SERVER4}:80"), status=0)
+        self.assertTrue(report["reached_allowed"])
+        self.assert_nothing_gets_out(rows)
+        self.assert_states(rows, "clean", ["dns-servers", "dns-encrypted"])
+        self.assertEqual(self.dns.queries[asked:], [], "the host's server was asked")
+
     def test_is_caught_at_what_its_policy_allows(self):
         # A name may lead to what a rule for a class allows: with such a rule names are asked for.
         names = {"dns-names", "dns-reverse"}
