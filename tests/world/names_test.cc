@@ -118,7 +118,8 @@ TEST(NamesQuestions, AreRebuilt) {
   fill(world);
   Octets query = dns_query(0x4242, "oK.eXAMPLE", 1, 4096);
   query[3] |= 0x10;  // CD
-  query.resize(query.size() - 2);
+  query.pop_back();
+  query.pop_back();
   const auto append = [&](std::initializer_list<int> octets) {
     for (const int octet : octets) query.push_back(static_cast<std::uint8_t>(octet));
   };
