@@ -4,6 +4,7 @@
 #include <array>
 #include <string_view>
 
+#include "netstack/base/text.h"
 #include "netstack/names/host_name.h"
 
 namespace cordon {
@@ -115,8 +116,7 @@ std::expected<DnsName, HelloFault> read_server_name(Bytes extension) {
   if (!reader.is_at_end() || !names.is_at_end() || type != kHostNameType) {
     return std::unexpected(HelloFault::kBadName);
   }
-  const std::optional<DnsName> parsed =
-      parse_host_name({reinterpret_cast<const char*>(name.data()), name.size()});
+  const std::optional<DnsName> parsed = parse_host_name(as_text(name));
   if (!parsed) return std::unexpected(HelloFault::kBadName);
   return *parsed;
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "netstack/base/text.h"
 #include "netstack/names/host_name.h"
 
 namespace cordon {
@@ -17,10 +18,6 @@ constexpr std::size_t kLongestChunkLine = 4096;
 constexpr std::size_t kMostSizeDigits = 15;
 // As many decimal digits as always fit 63 bits.
 constexpr std::size_t kMostLengthDigits = 18;
-
-std::string_view text_of(Bytes octets) {
-  return {reinterpret_cast<const char*>(octets.data()), octets.size()};
-}
 
 char lower(char character) {
   return character >= 'A' && character <= 'Z' ? static_cast<char>(character + ('a' - 'A'))
@@ -270,7 +267,7 @@ Status check_trailer(std::string_view line) {
 }  // namespace
 
 HttpGuess guess_http(Bytes stream, bool is_all) {
-  std::string_view text = text_of(stream);
+  std::string_view text = as_text(stream);
   const std::size_t begin = text.find_first_not_of("\r\n");
   if (begin == std::string_view::npos) return is_all ? HttpGuess::kOther : HttpGuess::kUndecided;
   text.remove_prefix(begin);
@@ -290,7 +287,7 @@ HttpGuess guess_http(Bytes stream, bool is_all) {
 }
 
 std::expected<HttpRequestHead, HttpFault> parse_http_request(Bytes stream) {
-  std::string_view rest = text_of(stream);
+  std::string_view rest = as_text(stream);
   HeadReader reader;
   bool has_request_line = false;
   while (true) {
@@ -309,7 +306,7 @@ std::expected<HttpRequestHead, HttpFault> parse_http_request(Bytes stream) {
 }
 
 std::expected<ChunkedBody::Step, HttpFault> ChunkedBody::advance(Bytes stream) {
-  const std::string_view text = text_of(stream);
+  const std::string_view text = as_text(stream);
   std::uint64_t done = 0;
   while (done < text.size()) {
     std::string_view rest = text.substr(done);
@@ -345,7 +342,7 @@ std::expected<ChunkedBody::Step, HttpFault> ChunkedBody::advance(Bytes stream) {
 std::expected<HttpAnswer, HttpFault> parse_http_answer(Bytes stream) {
   constexpr std::string_view kVersion = "HTTP/1.";
   constexpr std::size_t kStatusLine = 13;  // "HTTP/1.1 101 "
-  const std::string_view text = text_of(stream);
+  const std::string_view text = as_text(stream);
   const std::size_t known = std::min(text.size(), kVersion.size());
   if (text.substr(0, known) != kVersion.substr(0, known)) {
     return std::unexpected(HttpFault::kMalformed);

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "netstack/base/text.h"
+
 namespace cordon {
 namespace {
 
@@ -18,14 +20,6 @@ bool is_equal_without_case(Bytes one, Bytes other) {
   return std::equal(
       one.begin(), one.end(), other.begin(), other.end(),
       [](std::uint8_t a, std::uint8_t b) { return lower_dns_octet(a) == lower_dns_octet(b); });
-}
-
-std::string_view as_text(Bytes label) {
-  return {reinterpret_cast<const char*>(label.data()), label.size()};
-}
-
-Bytes as_octets(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
 // The labels of a name from the left; empty behind the last.
