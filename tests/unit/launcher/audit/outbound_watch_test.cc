@@ -51,14 +51,14 @@ TEST(OutboundWatch, SeesWhoIsLookedFor) {
   EXPECT_FALSE(look_at_packet(ETH_P_ARP, arp));
 
   std::vector<std::uint8_t> solicitation{135, 0, 0, 0, 0, 0, 0, 0};
-  const Bytes target = address("2001:db8::9").octets();
-  std::vector<std::uint8_t> wanted(target.begin(), target.end());
-  solicitation.insert(solicitation.end(), wanted.begin(), wanted.end());
+  const IpAddress neighbour = address("2001:db8::9");
+  const Bytes target = neighbour.octets();
+  solicitation.insert(solicitation.end(), target.begin(), target.end());
   const auto asked =
       look_at_packet(ETH_P_IPV6, packet("ff02::1:ff00:9", IpProtocol::kIcmpv6, solicitation));
   ASSERT_TRUE(asked);
   EXPECT_TRUE(asked->asks_for_neighbour);
-  EXPECT_EQ(asked->destination, address("2001:db8::9"));
+  EXPECT_EQ(asked->destination, neighbour);
 }
 
 TEST(OutboundWatch, PassesOverWhatItCannotRead) {
