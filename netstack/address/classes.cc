@@ -131,7 +131,7 @@ std::span<const RegistryEntry> registry_of(Family family) {
 // The longest entry that holds the address; none where it is ordinary IPv4 space.
 const RegistryEntry* entry_of(const IpAddress& address) {
   for (const RegistryEntry& entry : registry_of(address.family())) {
-    if (Prefix(address, entry.length).address() == entry.first) return &entry;
+    if (address.shares_bits(entry.first, entry.length)) return &entry;
   }
   return nullptr;
 }

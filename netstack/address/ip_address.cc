@@ -192,16 +192,6 @@ std::optional<Prefix> Prefix::parse(std::string_view text) {
   return prefix;
 }
 
-bool Prefix::contains(const IpAddress& address) const {
-  if (address.family() != address_.family()) return false;
-  const Bytes ours = address_.octets();
-  const Bytes theirs = address.octets();
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    if (((ours[i] ^ theirs[i]) & mask_octet(length_, i)) != 0) return false;
-  }
-  return true;
-}
-
 bool Prefix::overlaps(const Prefix& other) const {
   return contains(other.address_) || other.contains(address_);
 }

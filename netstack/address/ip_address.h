@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -71,6 +72,15 @@ class IpAddress {
   /// 169.254.0.0/16, fe80::/10.
   [[nodiscard]] bool is_link_local() const;
 
+  /// Whether both are of one family and equal in their first `length` bits.
+  [[nodiscard]] constexpr bool shares_bits(const IpAddress& other, unsigned length) const {
+    if (family_ != other.family_) return false;
+    const Halves ours = halves();
+    const Halves theirs = other.halves();
+    return ((ours[0] ^ theirs[0]) & leading_bits(length)) == 0 &&
+           ((ours[1] ^ theirs[1]) & leading_bits(length < 64 ? 0 : length - 64)) == 0;
+  }
+
   /// Dotted quad, or RFC 5952.
   [[nodiscard]] std::string to_string() const;
 
@@ -79,6 +89,21 @@ class IpAddress {
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
 
  private:
+  // The octets as two numbers, the first one's octets in the higher. IPv4 fills half of the first.
+  using Halves = std::array<std::uint64_t, 2>;
+  [[nodiscard]] constexpr Halves halves() const {
+    Halves halves = std::bit_cast<Halves>(octets_);
+    if constexpr (std::endian::native == std::endian::little) {
+      for (std::uint64_t& half : halves) half = std::byteswap(half);
+    }
+    return halves;
+  }
+  // A number whose first `count` bits are set, all from 64 on.
+  [[nodiscard]] static constexpr std::uint64_t leading_bits(unsigned count) {
+    if (count == 0) return 0;
+    return ~std::uint64_t{0} << (count < 64 ? 64 - count : 0);
+  }
+
   Family family_ = Family::kIpv4;
   std::array<std::uint8_t, 16> octets_{};
 };
@@ -111,7 +136,9 @@ class Prefix {
 
   [[nodiscard]] const IpAddress& address() const { return address_; }
   [[nodiscard]] unsigned length() const { return length_; }
-  [[nodiscard]] bool contains(const IpAddress& address) const;
+  [[nodiscard]] bool contains(const IpAddress& address) const {
+    return address_.shares_bits(address, length_);
+  }
   [[nodiscard]] bool overlaps(const Prefix& other) const;
   [[nodiscard]] std::string to_string() const;
 

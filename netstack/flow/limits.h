@@ -66,9 +66,11 @@ inline constexpr std::size_t kMaxEchoFlows = 256;
 inline constexpr std::size_t kReassemblyDatagrams = 64;
 inline constexpr std::size_t kReassemblyFragments = 64;  // of one datagram
 inline constexpr std::size_t kReassemblyBytes = std::size_t{1024} * 1024;
-/// New flows to one destination address; above a full port scan and a fast reconnect loop.
-inline constexpr std::uint32_t kNewFlowsPerSecond = 2000;
-inline constexpr std::uint32_t kNewFlowsBurst = 4000;
+/// New flows to one destination address: above what a client that reconnects as fast as it can gets
+/// done, so that it only stops loops and floods. The room on the host is bounded by the table's
+/// size and by the dials under way, not by this.
+inline constexpr std::uint32_t kNewFlowsPerSecond = 30000;
+inline constexpr std::uint32_t kNewFlowsBurst = 30000;
 /// ICMP errors to the guest (RFC 4443 section 2.4 f).
 inline constexpr std::uint32_t kIcmpErrorsPerSecond = 100;
 inline constexpr std::uint32_t kIcmpErrorsBurst = 50;

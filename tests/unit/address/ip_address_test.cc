@@ -145,6 +145,22 @@ TEST(Endpoint, IsWrittenAsInAUrl) {
   EXPECT_EQ((Endpoint{ip("2001:db8::1"), 443}).to_string(), "[2001:db8::1]:443");
 }
 
+TEST(IpAddress, SharesBitsUpToTheFirstThatDiffersAndNoFurther) {
+  for (const char* text : {"198.51.100.2", "2001:db8::f00f"}) {
+    const IpAddress address = ip(text);
+    EXPECT_TRUE(address.shares_bits(address, address.bits()));
+    for (unsigned bit = 0; bit < address.bits(); ++bit) {
+      std::vector<std::uint8_t> octets(address.octets().begin(), address.octets().end());
+      octets[bit / 8] ^= static_cast<std::uint8_t>(0x80 >> (bit % 8));
+      const IpAddress other = IpAddress::from_octets(octets);
+      for (unsigned length = 0; length <= address.bits(); ++length) {
+        EXPECT_EQ(address.shares_bits(other, length), length <= bit) << text << '/' << length;
+      }
+    }
+  }
+  EXPECT_FALSE(ip("0.0.0.0").shares_bits(ip("::"), 0));
+}
+
 TEST(Prefix, TextThatIsRead) {
   struct Row {
     const char* text;
