@@ -10,6 +10,9 @@ namespace cordon {
 /// TCP with no end in sight: RFC 5382 REQ-5 asks for at least 2 h 4 min; the keep-alive below finds
 /// the dead ones, this only bounds what even the kernel has forgotten.
 inline constexpr Duration kTcpEstablishedIdle = std::chrono::hours(24);
+/// A stream gets its keep-alive when it has lived this long: eight system calls that most
+/// connections, a request and its answer, end without.
+inline constexpr Duration kTcpYoung = std::chrono::seconds(2);
 /// Keep-alive probing of the host side (RFC 9293 section 3.8.4: not below two hours).
 inline constexpr Duration kTcpKeepAlive = std::chrono::seconds(7200);
 /// The same towards the guest, whose kernel answers at once. A guest's socket can go without a

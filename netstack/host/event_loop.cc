@@ -25,7 +25,9 @@ Readiness readiness_of(std::uint32_t events) {
   return Readiness{.is_readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0,
                    .is_writable = (events & EPOLLOUT) != 0,
                    .has_error = (events & EPOLLERR) != 0,
-                   .has_ended = (events & EPOLLRDHUP) != 0};
+                   // A reset shuts both ways too, and is no end that anybody meant.
+                   .has_ended = (events & EPOLLRDHUP) != 0 && (events & EPOLLERR) == 0,
+                   .has_urgent = (events & EPOLLPRI) != 0};
 }
 
 int timeout_milliseconds(Instant now, Instant deadline) {
@@ -59,7 +61,7 @@ IoStatus EventLoop::control(int operation, int descriptor, std::uint32_t events,
 }
 
 IoStatus EventLoop::watch_edges(int descriptor, SocketOwner owner) {
-  constexpr std::uint32_t kBothWays = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  constexpr std::uint32_t kBothWays = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   const IoStatus added = control(EPOLL_CTL_ADD, descriptor, kBothWays, owner);
   if (added || added.error().value != EEXIST) return added;
   return control(EPOLL_CTL_MOD, descriptor, kBothWays, owner);

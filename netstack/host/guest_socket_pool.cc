@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "netstack/flow/timeouts.h"
 #include "netstack/host/socket_options.h"
 
 namespace cordon {
@@ -19,6 +18,8 @@ namespace {
 constexpr std::uint32_t kReserve = 32;
 // The same before the first one was taken.
 constexpr std::uint32_t kFirstReserve = 4;
+// How many are handed over by one write.
+constexpr std::size_t kBatch = 16;
 
 // The eventfd adds requests up; in its value the low bits count those for sockets, and these mean
 // more.
@@ -57,7 +58,7 @@ IoResult<UniqueFd> make_socket(GuestSocketKind kind) {
       return std::unexpected(Errno{errno});
     }
   }
-  preset_stream(fd, kTcpGuestKeepAlive);
+  preset_guest_stream(fd);
   return socket;
 }
 
@@ -105,13 +106,21 @@ void GuestSocketPool::refill(std::size_t lane_index, std::uint32_t& given) {
   const Lane& lane = lanes_[lane_index];
   const std::uint32_t taken = lane.taken.load(std::memory_order_acquire);
   while (given - taken < wanted(lane, taken)) {
-    IoResult<UniqueFd> socket = make_socket(static_cast<GuestSocketKind>(lane_index));
-    if (!socket) return;  // Out of descriptors: the next request tries again.
-    const int descriptor = socket->get();
-    // syscalls: write
-    if (write(lane.give.get(), &descriptor, sizeof(descriptor)) != sizeof(descriptor)) return;
-    (void)socket->release();  // The main thread's from here on.
-    ++given;
+    const std::size_t missing = wanted(lane, taken) - (given - taken);
+    std::array<UniqueFd, kBatch> fresh;
+    std::array<int, kBatch> numbers{};
+    std::size_t count = 0;
+    while (count < std::min(missing, kBatch)) {
+      IoResult<UniqueFd> socket = make_socket(static_cast<GuestSocketKind>(lane_index));
+      if (!socket) break;  // Out of descriptors: the next request tries again.
+      numbers[count] = socket->get();
+      fresh[count++] = std::move(*socket);
+    }
+    // So few octets are written all or not at all (PIPE_BUF, pipe(7)). syscalls: write
+    const auto size = static_cast<ssize_t>(count * sizeof(int));
+    if (count == 0 || write(lane.give.get(), numbers.data(), count * sizeof(int)) != size) return;
+    for (UniqueFd& socket : fresh) (void)socket.release();  // The main thread's from here on.
+    given += static_cast<std::uint32_t>(count);
   }
 }
 

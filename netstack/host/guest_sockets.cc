@@ -114,8 +114,8 @@ IoResult<SocketHandle> KernelGuestSockets::dial(const Endpoint& client, const En
   return SocketHandle{socket->release()};
 }
 
-IoStatus KernelGuestSockets::dial_result(SocketHandle socket) {
-  return connect_result(socket.descriptor);
+IoStatus KernelGuestSockets::dial_result(SocketHandle socket, const Readiness& readiness) {
+  return connect_result(socket.descriptor, readiness);
 }
 
 std::uint32_t KernelGuestSockets::timestamp_now() {

@@ -27,7 +27,7 @@ class KernelGuestSockets final : public GuestSockets {
   IoResult<SocketHandle> adopt(const Adoption& adoption, SocketOwner owner) override;
   IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                               SocketOwner owner) override;
-  IoStatus dial_result(SocketHandle socket) override;
+  IoStatus dial_result(SocketHandle socket, const Readiness& readiness) override;
   void restore_steering() override { pool_.ask_for_steering(); }
   std::uint32_t timestamp_now() override;
 

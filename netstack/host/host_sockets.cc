@@ -10,7 +10,6 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
-#include "netstack/flow/timeouts.h"
 #include "netstack/host/socket_address.h"
 #include "netstack/host/socket_options.h"
 
@@ -132,7 +131,7 @@ IoResult<SocketHandle> KernelHostSockets::dial(const AllowedDestination& destina
   // syscalls: socket(SOCK_STREAM) connect
   UniqueFd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!socket.is_open()) return std::unexpected(Errno{errno});
-  preset_stream(socket.get(), kTcpKeepAlive);
+  preset_stream(socket.get());
   const SocketAddress address(endpoint);
   if (connect(socket.get(), address.get(), address.size()) != 0 && errno != EINPROGRESS) {
     return std::unexpected(Errno{errno});
@@ -142,8 +141,8 @@ IoResult<SocketHandle> KernelHostSockets::dial(const AllowedDestination& destina
   return SocketHandle{socket.release()};
 }
 
-IoStatus KernelHostSockets::dial_result(SocketHandle socket) {
-  return connect_result(socket.descriptor);
+IoStatus KernelHostSockets::dial_result(SocketHandle socket, const Readiness& readiness) {
+  return connect_result(socket.descriptor, readiness);
 }
 
 std::optional<Endpoint> KernelHostSockets::local_endpoint(SocketHandle socket) {
@@ -159,7 +158,7 @@ IoResult<AcceptedStream> KernelHostSockets::accept(SocketHandle listener) {
   UniqueFd socket(
       accept4(listener.descriptor, client.out(), client.size_out(), SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.is_open()) return std::unexpected(Errno{errno});
-  preset_stream(socket.get(), kTcpKeepAlive);
+  preset_stream(socket.get());
   const std::optional<Endpoint> local = local_endpoint(SocketHandle{socket.get()});
   const std::optional<Endpoint> from = client.endpoint();
   if (!from || !local) return std::unexpected(Errno{ECONNABORTED});

@@ -17,7 +17,7 @@ class KernelHostSockets final : public HostSockets {
   explicit KernelHostSockets(EventLoop& loop);
 
   IoResult<SocketHandle> dial(const AllowedDestination& destination, SocketOwner owner) override;
-  IoStatus dial_result(SocketHandle socket) override;
+  IoStatus dial_result(SocketHandle socket, const Readiness& readiness) override;
   std::optional<Endpoint> local_endpoint(SocketHandle socket) override;
   IoResult<AcceptedStream> accept(SocketHandle listener) override;
   IoStatus own(SocketHandle socket, SocketOwner owner) override;

@@ -9,13 +9,17 @@
 namespace cordon {
 namespace {
 
-// Room for a fast stream between two turns of the loop. The kernel cuts it to net.core.rmem_max.
-constexpr int kStreamReceiveBuffer = 2 * 1024 * 1024;
+// Room for a burst between two turns of the loop. The kernel cuts it to net.core.rmem_max.
 constexpr int kDatagramReceiveBuffer = 4 * 1024 * 1024;
 // Keep-alive probes after the idle time, and how many go unanswered before the peer counts as dead:
 // the kernel's own defaults (tcp(7)).
 constexpr int kKeepAliveInterval = 75;
 constexpr int kKeepAliveProbes = 9;
+
+// Room for what the guest sends between two turns of the loop, wanted before the window is chosen.
+// Only on its side, where the path has no length: what is set is never adapted (tcp_rmem, tcp(7)),
+// and towards the host's network the kernel alone knows how much is on its way.
+constexpr int kGuestStreamReceiveBuffer = 2 * 1024 * 1024;
 
 }  // namespace
 
@@ -30,17 +34,24 @@ void set_reset_on_close(int descriptor, bool is_on) {
   (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &value, sizeof(value));
 }
 
-void preset_stream(int descriptor, Duration keep_alive) {
+void preset_stream(int descriptor) {
+  set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_reset_on_close(descriptor, true);
+}
+
+void preset_guest_stream(int descriptor) {
+  preset_stream(descriptor);
+  set_option(descriptor, SOL_SOCKET, SO_RCVBUF, kGuestStreamReceiveBuffer);
+}
+
+void set_keep_alive(int descriptor, Duration silence) {
   using std::chrono::duration_cast;
   using std::chrono::seconds;
-  set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(descriptor, SOL_SOCKET, SO_RCVBUF, kStreamReceiveBuffer);
   set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE,
-             static_cast<int>(duration_cast<seconds>(keep_alive).count()));
+             static_cast<int>(duration_cast<seconds>(silence).count()));
   set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveInterval);
   set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
-  set_reset_on_close(descriptor, true);
 }
 
 void preset_datagram(int descriptor, Family family, bool is_udp) {
@@ -54,7 +65,9 @@ void preset_datagram(int descriptor, Family family, bool is_udp) {
   if (is_udp) set_option(descriptor, IPPROTO_UDP, UDP_GRO, 1);
 }
 
-IoStatus connect_result(int descriptor) {
+IoStatus connect_result(int descriptor, const Readiness& readiness) {
+  // A socket on its way is ready for nothing (tcp_poll()); one that failed is readable, too.
+  if (readiness.is_writable && !readiness.is_readable && !readiness.has_error) return {};
   int error = 0;
   socklen_t size = sizeof(error);
   // syscalls: getsockopt(SOL_SOCKET, SO_ERROR)

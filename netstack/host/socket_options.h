@@ -6,21 +6,27 @@
 #include "netstack/address/ip_address.h"
 #include "netstack/base/result.h"
 #include "netstack/base/time.h"
+#include "netstack/seams/sockets.h"
 
 namespace cordon {
 
 /// setsockopt() with an int. Whether it took.
 bool set_option(int descriptor, int level, int name, int value);
 
-/// A stream's socket: no delay, keep-alive after `keep_alive` of silence, and a linger of 0 so that
-/// whatever ends the process reads as a reset.
-void preset_stream(int descriptor, Duration keep_alive);
+/// A stream's socket, fresh: no delay, and a linger of 0 so that whatever ends the process reads as
+/// a reset. Every call here is one for each connection.
+void preset_stream(int descriptor);
+/// The same in the guest's namespace, with a larger receive buffer.
+void preset_guest_stream(int descriptor);
+/// Keep-alive after so much silence.
+void set_keep_alive(int descriptor, Duration silence);
 /// SO_LINGER {1, 0}: close() sends RST.
 void set_reset_on_close(int descriptor, bool is_on);
 /// A datagram socket: error queue, trains.
 void preset_datagram(int descriptor, Family family, bool is_udp);
 
-/// What a non-blocking connect() came to: EINPROGRESS while it is under way.
-[[nodiscard]] IoStatus connect_result(int descriptor);
+/// What a non-blocking connect() came to, when `readiness` was told: EINPROGRESS while it is under
+/// way.
+[[nodiscard]] IoStatus connect_result(int descriptor, const Readiness& readiness);
 
 }  // namespace cordon

@@ -56,9 +56,10 @@ StreamRelay::StreamRelay() : pipes_(kMaxPipes), buffer_(kCopySize) {
   }
 }
 
-Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
-                           std::size_t budget) {
+Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold,
+                           const SourceState& source, std::size_t budget) {
   Transfer transfer;
+  bool is_small = source.is_small;
   const std::uint64_t held_before = hold.octets;
   const auto taken = [&] { return transfer.octets + hold.octets - held_before; };
   const auto stop_with = [&](const Step& step) {
@@ -83,7 +84,7 @@ Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold, b
       if (step.stop) return stop_with(step);
       continue;
     }
-    const Step step = has_pipe ? copy(from, to, hold, most) : peek_and_send(from, to, most);
+    const Step step = has_pipe ? copy(from, to, hold, source, most) : peek_and_send(from, to, most);
     transfer.octets += step.octets;
     if (step.stop) return stop_with(step);
     is_small = is_small && transfer.octets < kCopySize;
@@ -110,13 +111,15 @@ StreamRelay::Step StreamRelay::splice_in(SocketHandle from, PipeHold& hold, std:
 }
 
 StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold& hold,
-                                    std::size_t most) {
+                                    const SourceState& source, std::size_t most) {
+  const std::size_t wanted = std::min(most, buffer_.size());
   // syscalls: recvfrom sendto
-  const Step received = Step::source(
-      recv(from.descriptor, buffer_.data(), std::min(most, buffer_.size()), MSG_DONTWAIT));
+  const Step received = Step::source(recv(from.descriptor, buffer_.data(), wanted, MSG_DONTWAIT));
   if (received.stop) return received;
-  Step sent = Step::sink(
-      ::send(to.descriptor, buffer_.data(), received.octets, MSG_DONTWAIT | MSG_NOSIGNAL));
+  const bool is_empty = received.octets < wanted && !source.has_urgent;
+  const bool is_last = is_empty && source.has_ended;
+  Step sent = Step::sink(::send(to.descriptor, buffer_.data(), received.octets,
+                                MSG_DONTWAIT | MSG_NOSIGNAL | (is_last ? MSG_MORE : 0)));
   if (sent.stop == Transfer::Stop::kSinkError) return sent;
   if (sent.octets < received.octets) {
     // What the sink did not take waits in the pipe, which is empty and larger than the buffer.
@@ -130,6 +133,7 @@ StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold
     sent.stop = Transfer::Stop::kSinkFull;
     return sent;
   }
+  if (is_empty) sent.stop = is_last ? Transfer::Stop::kEnd : Transfer::Stop::kSourceEmpty;
   return sent;
 }
 
@@ -203,6 +207,10 @@ IoResult<std::size_t> StreamRelay::send(SocketHandle socket, Bytes octets) {
   // syscalls: sendto
   return octets_of(
       ::send(socket.descriptor, octets.data(), octets.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+void StreamRelay::keep_alive(SocketHandle socket, Duration silence) {
+  set_keep_alive(socket.descriptor, silence);
 }
 
 void StreamRelay::shutdown_write(SocketHandle socket) {

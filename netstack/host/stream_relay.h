@@ -1,7 +1,13 @@
 // Streams on the kernel: octets from one socket to the other without a copy through user space, by
 // splice() and a pipe between.
 //
-// A young stream is copied (recv, send): a short exchange costs two calls instead of four. A pipe
+// A young stream is copied (recv, send): a short exchange costs two calls instead of four. A read
+// that comes back short has emptied its socket (unless an urgent mark cut it): whatever comes later
+// is an event of its own, so nobody reads only to be told EAGAIN, and behind a FIN that is known to
+// be there nobody reads only to be told 0. Octets before such a FIN wait for it (MSG_MORE), and the
+// sink gets both in one segment.
+//
+// A pipe
 // is held by a flow only while it holds octets that the sink would not take; an unprivileged user's
 // budget of pipe pages (fs.pipe-user-pages-soft, pipe(7)) is why there are only kMaxPipes. Without
 // one at hand nothing is taken from the source that the sink has not taken: the octets are peeked
@@ -19,11 +25,12 @@ class StreamRelay final : public Streams {
  public:
   StreamRelay();
 
-  Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
+  Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, const SourceState& source,
                 std::size_t budget) override;
   IoResult<std::size_t> peek(SocketHandle socket, MutableBytes out) override;
   IoResult<std::size_t> receive(SocketHandle socket, MutableBytes out) override;
   IoResult<std::size_t> send(SocketHandle socket, Bytes octets) override;
+  void keep_alive(SocketHandle socket, Duration silence) override;
   void shutdown_write(SocketHandle socket) override;
   void close(SocketHandle socket) override;
   void reset(SocketHandle socket) override;
@@ -41,7 +48,8 @@ class StreamRelay final : public Streams {
   void give_pipe(PipeHold& hold);
   Step drain_hold(SocketHandle to, PipeHold& hold);
   Step splice_in(SocketHandle from, PipeHold& hold, std::size_t most);
-  Step copy(SocketHandle from, SocketHandle to, PipeHold& hold, std::size_t most);
+  Step copy(SocketHandle from, SocketHandle to, PipeHold& hold, const SourceState& source,
+            std::size_t most);
   Step peek_and_send(SocketHandle from, SocketHandle to, std::size_t most);
 
   std::vector<Pipe> pipes_;

@@ -192,7 +192,7 @@ void UpstreamQueries::begin_stream(Instant now, FlowId id) {
 void UpstreamQueries::on_stream(Instant now, FlowId id) {
   Query& query = *queries_.get(id);
   if (query.transport == Transport::kStream) return read_stream(now, id);
-  const IoStatus connected = context_.host.dial_result(query.socket);
+  const IoStatus connected = context_.host.dial_result(query.socket, {});
   if (!connected) {
     if (connected.error().value != EINPROGRESS) stream_failed(now, id);
     return;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "netstack/base/result.h"
+#include "netstack/base/time.h"
 #include "netstack/seams/sockets.h"
 #include "netstack/wire/tcp.h"
 
@@ -33,7 +34,9 @@ class GuestSockets {
   /// EADDRNOTAVAIL where that four-tuple is taken.
   virtual IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                                       SocketOwner owner) = 0;
-  virtual IoStatus dial_result(SocketHandle socket) = 0;
+  /// After the owner was told `readiness`: nothing once connected, EINPROGRESS where it is not
+  /// decided yet.
+  virtual IoStatus dial_result(SocketHandle socket, const Readiness& readiness) = 0;
   /// Puts the steering back that keeps established streams off the tap; somebody flushed it.
   virtual void restore_steering() = 0;
   /// The TSval that a segment of an adopted socket would carry now.
@@ -62,14 +65,21 @@ struct Transfer {
   int error = 0;
 };
 
+/// What is known of a source before it is read.
+struct SourceState {
+  bool is_small = false;    // the stream is young: copying beats splicing
+  bool has_ended = false;   // its FIN is there: what waits is all that there will be
+  bool has_urgent = false;  // reads stop short at the urgent mark, so a short one tells nothing
+};
+
 class Streams {
  public:
   virtual ~Streams() = default;
   /// Empties the hold, then takes at most `budget` octets from the source; not one more, so that a
-  /// limit or the end of a message can be told by it. `is_small`: the stream is young, copying
-  /// beats splicing.
-  virtual Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
-                        std::size_t budget) = 0;
+  /// limit or the end of a message can be told by it. After kEnd the caller passes the FIN on, or
+  /// closes the sink: the last octets may have been kept back to go with it.
+  virtual Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold,
+                        const SourceState& source, std::size_t budget) = 0;
   /// Copies what waits at the front of a stream and leaves it there. 0: the peer's FIN is next.
   /// EAGAIN: nothing waits.
   virtual IoResult<std::size_t> peek(SocketHandle socket, MutableBytes out) = 0;
@@ -77,6 +87,8 @@ class Streams {
   virtual IoResult<std::size_t> receive(SocketHandle socket, MutableBytes out) = 0;
   /// Sends as much as there is room for. EAGAIN: none.
   virtual IoResult<std::size_t> send(SocketHandle socket, Bytes octets) = 0;
+  /// Probes the peer after this long without a word from it (RFC 9293 section 3.8.4).
+  virtual void keep_alive(SocketHandle socket, Duration silence) = 0;
   /// FIN to the sink.
   virtual void shutdown_write(SocketHandle socket) = 0;
   /// Both halves are done: the kernel finishes what is under way.

@@ -58,8 +58,9 @@ class HostSockets {
 
   /// A TCP socket on its way to `destination`; the owner hears of it when the outcome is known.
   virtual IoResult<SocketHandle> dial(const AllowedDestination& destination, SocketOwner owner) = 0;
-  /// After the owner was told: nothing once connected, EINPROGRESS where it is not decided yet.
-  virtual IoStatus dial_result(SocketHandle socket) = 0;
+  /// After the owner was told `readiness`: nothing once connected, EINPROGRESS where it is not
+  /// decided yet.
+  virtual IoStatus dial_result(SocketHandle socket, const Readiness& readiness) = 0;
   /// The address of the host that a connected socket uses.
   virtual std::optional<Endpoint> local_endpoint(SocketHandle socket) = 0;
 

@@ -40,8 +40,10 @@ struct SocketOwner {
 struct Readiness {
   bool is_readable = false;
   bool is_writable = false;
-  bool has_error = false;  // EPOLLERR or EPOLLHUP
-  bool has_ended = false;  // EPOLLRDHUP: the peer's FIN is there, and nothing comes behind it
+  bool has_error = false;  // EPOLLERR
+  bool has_ended =
+      false;  // EPOLLRDHUP without an error: the peer's FIN is there, and all before it
+  bool has_urgent = false;  // EPOLLPRI: somewhere among what waits is an urgent mark (RFC 6093)
 };
 
 }  // namespace cordon

@@ -121,7 +121,7 @@ bool NamedDials::attempt(FlowId id, const AllowedDestination& destination) {
   return true;
 }
 
-void NamedDials::on_socket(Instant now, const SocketOwner& owner) {
+void NamedDials::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
   const FlowId id{.index = static_cast<std::uint32_t>(owner.index / kMaxAttempts),
                   .generation = owner.generation};
   Dial* const dial = dials_.get(id);
@@ -129,7 +129,7 @@ void NamedDials::on_socket(Instant now, const SocketOwner& owner) {
   const std::size_t index = owner.index % kMaxAttempts;
   const Attempt& made = dial->attempts[index];
   if (!made.socket.is_open()) return;
-  const IoStatus result = context_.host.dial_result(made.socket);
+  const IoStatus result = context_.host.dial_result(made.socket, readiness);
   if (result) return won(now, id, index);
   if (result.error().value == EINPROGRESS) return;
   close_attempt(*dial, index);

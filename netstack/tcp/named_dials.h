@@ -42,7 +42,7 @@ class NamedDials {
 
   void on_lookup(Instant now, FlowId flow, const LookupAnswer& answer);
   /// kTcpAttempt.
-  void on_socket(Instant now, const SocketOwner& owner);
+  void on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
   [[nodiscard]] Instant next_deadline() const;
   void on_deadline(Instant now);
 

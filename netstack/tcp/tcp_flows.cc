@@ -153,6 +153,7 @@ void TcpFlows::named_dial_ended(Instant now, const FinishedDial& dial) {
   if (dial.judgement->verdict.action != Action::kAllow) context_.refusals.report(*dial.judgement);
   const IoStatus owned = context_.host.own(dial.socket, owner_of(OwnerKind::kTcpHost, dial.flow));
   if (!owned) return dial_failed(now, dial.flow, owned.error().value);
+  flow->down.has_news = true;  // Its events came as those of an attempt.
   connected(now, dial.flow);
 }
 
@@ -393,23 +394,28 @@ void TcpFlows::begin_inbound(Instant now, FlowId id) {
   if (!context_.host.own(host, owner_of(OwnerKind::kTcpHost, id))) {
     return end(id, FlowEnd::kReset);
   }
+  // A client speaks first as a rule, and has had the time.
+  table_.get(id)->down.has_news = true;
   begin_stream(now, id);
 }
 
 void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
   if (owner.kind == OwnerKind::kTcpAttempt) {
-    named_.on_socket(now, owner);
+    named_.on_socket(now, owner, readiness);
     return settle_named(now);
   }
   const FlowId id{.index = owner.index, .generation = owner.generation};
   Flow* const flow = table_.get(id);
   if (flow == nullptr) return;
   const bool is_host = owner.kind == OwnerKind::kTcpHost;
-  if (readiness.has_ended) (is_host ? flow->down : flow->up).has_ended = true;
+  Half& half = is_host ? flow->down : flow->up;
+  half.has_news |= readiness.is_readable || readiness.has_error;
+  half.has_ended |= readiness.has_ended;
+  half.has_urgent |= readiness.has_urgent;
   switch (flow->state) {
     case State::kDialling: {
       if (flow->is_named) return;  // Nothing of it is open: attempts have owners of their own.
-      const IoStatus result = context_.host.dial_result(flow->host);
+      const IoStatus result = context_.host.dial_result(flow->host, readiness);
       if (result) return on_connected(now, id);
       if (result.error().value != EINPROGRESS) dial_failed(now, id, result.error().value);
       return;
@@ -418,7 +424,7 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
       return;  // Waits for a socket of the guest side; its first pump sees what happened meanwhile.
     case State::kGuestDialling: {
       if (is_host) return;
-      const IoStatus result = context_.guest.dial_result(flow->guest);
+      const IoStatus result = context_.guest.dial_result(flow->guest, readiness);
       if (result) return begin_inbound(now, id);
       if (result.error().value != EINPROGRESS) guest_refused(now, id, result.error().value);
       return;
@@ -442,6 +448,7 @@ Instant TcpFlows::next_deadline() const {
   first = std::min(first, table_.deadline(kListGuestDialling, kInboundSyn));
   for (const Answer& answer : answers_) first = std::min(first, answer.until);
   first = std::min({first, paced_until_, table_.deadline(kListRefused, kTcpRefused)});
+  first = std::min(first, table_.deadline(kListYoung, kTcpYoung));
   first = std::min(first, table_.deadline(kListStream, kTcpEstablishedIdle));
   return std::min(first, table_.deadline(kListHalfClosed, kTcpEstablishedIdle));
 }
@@ -465,6 +472,7 @@ void TcpFlows::on_deadline(Instant now) {
   });
   each_due(kListGuestDialling, kInboundSyn, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListRefused, kTcpRefused, [&](FlowId id) { end(id, FlowEnd::kRevoked); });
+  each_due(kListYoung, kTcpYoung, [&](FlowId id) { settle(now, id); });
   each_due(kListStream, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListHalfClosed, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
 }

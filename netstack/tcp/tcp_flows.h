@@ -93,6 +93,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     kListDialling,
     kListAwaitingSocket,
     kListGuestDialling,
+    kListYoung,  // streams that are not settled
     kListStream,
     kListHalfClosed,
     kListRefused,
@@ -105,7 +106,9 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     PipeHold hold;
     std::uint64_t octets = 0;
     std::uint64_t judged = 0;  // may go on unseen, where the first flight is still looked at
+    bool has_news = false;     // the source spoke, or broke, before the flow was a stream
     bool has_ended = false;    // the source's FIN is there, perhaps behind octets
+    bool has_urgent = false;   // an urgent mark is among them, or was
     bool is_blocked = false;   // the sink was full; its next event goes on
     bool is_done = false;      // FIN reached and passed on
   };
@@ -113,6 +116,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     State state = State::kDialling;
     Direction direction = Direction::kOutbound;
     std::int16_t dns = -1;         // the place in dns_ of a connection to the resolver
+    bool is_settled = false;       // lived long enough for a keep-alive
     bool is_named = false;         // dialling by name: the rest is in named_
     bool is_queued = false;        // in ready_
     bool is_for_loopback = false;  // inbound: the guest listens on its loopback only
@@ -173,6 +177,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   void guest_refused(Instant now, FlowId id, int error);
   void begin_inbound(Instant now, FlowId id);
   void begin_stream(Instant now, FlowId id);
+  void settle(Instant now, FlowId id);
   void send_syn_ack(const FlowKey& key, const SynRecord& syn);
   void refuse(Instant now, const FlowKey& key, Seq irs, const Judgement& judgement);
   void answer_errno(Instant now, const FlowKey& key, Seq irs, int error);

@@ -28,11 +28,20 @@ void TcpFlows::begin_stream(Instant now, FlowId id) {
   }
   flow.state = State::kStream;
   flow.flight = first_flight_of(flow);
-  table_.touch(id, kListStream, now);
+  table_.touch(id, kListYoung, now);
   report(id, std::nullopt);
-  // The host's socket may have spoken already; its event came while the flow was not a stream yet.
-  pump(now, id, false);
-  if (table_.get(id) != nullptr) pump(now, id, true);
+  // What came while the flow was not a stream yet; from here on every event finds it one.
+  if (table_.get(id)->down.has_news) pump(now, id, false);
+  if (table_.get(id) != nullptr && table_.get(id)->up.has_news) pump(now, id, true);
+}
+
+// Young streams stay in the order in which they began: whatever they say, each is settled in time.
+void TcpFlows::settle(Instant now, FlowId id) {
+  Flow& flow = *table_.get(id);
+  flow.is_settled = true;
+  context_.streams.keep_alive(flow.host, kTcpKeepAlive);
+  context_.streams.keep_alive(flow.guest, kTcpGuestKeepAlive);
+  table_.touch(id, flow.up.is_done || flow.down.is_done ? kListHalfClosed : kListStream, now);
 }
 
 void TcpFlows::on_stream(Instant now, FlowId id, bool is_host, const Readiness& readiness) {
@@ -82,8 +91,10 @@ bool TcpFlows::pump_piece(Instant now, FlowId id, bool is_up, std::size_t most) 
   Half& half = is_up ? flow.up : flow.down;
   const SocketHandle from = is_up ? flow.guest : flow.host;
   const SocketHandle to = is_up ? flow.host : flow.guest;
-  const Transfer transfer = context_.streams.move(
-      from, to, half.hold, flow.up.octets + flow.down.octets < kSmallStream, most);
+  const SourceState source{.is_small = flow.up.octets + flow.down.octets < kSmallStream,
+                           .has_ended = half.has_ended,
+                           .has_urgent = half.has_urgent};
+  const Transfer transfer = context_.streams.move(from, to, half.hold, source, most);
   half.octets += transfer.octets;
   half.judged -= std::min(half.judged, transfer.taken);
   half.is_blocked = transfer.stop == Transfer::Stop::kSinkFull;
@@ -111,7 +122,7 @@ bool TcpFlows::after_transfer(Instant now, FlowId id, bool is_up, const Transfer
       end(id, FlowEnd::kReset);
       return false;
   }
-  if (transfer.octets > 0 && flow.state == State::kStream &&
+  if (transfer.octets > 0 && flow.is_settled && flow.state == State::kStream &&
       now - table_.used_at(id) >= kTouchInterval) {
     table_.touch(id, flow.up.is_done || flow.down.is_done ? kListHalfClosed : kListStream, now);
   }
@@ -125,7 +136,7 @@ void TcpFlows::half_ended(Instant now, FlowId id, bool is_up) {
   if (flow.state == State::kRefused) return send_answer(now, id);
   if (flow.up.is_done && flow.down.is_done) return close_orderly(id);
   context_.streams.shutdown_write(is_up ? flow.host : flow.guest);
-  table_.touch(id, kListHalfClosed, now);
+  if (flow.is_settled) table_.touch(id, kListHalfClosed, now);
 }
 
 void TcpFlows::queue(FlowId id) {

@@ -57,7 +57,9 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
     last_peer = destination.endpoint();
     return open(owner);
   }
-  IoStatus dial_result(SocketHandle /*socket*/) override { return {}; }
+  IoStatus dial_result(SocketHandle /*socket*/, const Readiness& /*readiness*/) override {
+    return {};
+  }
   std::optional<Endpoint> local_endpoint(SocketHandle /*socket*/) override { return std::nullopt; }
   IoResult<AcceptedStream> accept(SocketHandle /*listener*/) override {
     if (!has_client) return std::unexpected(Errno{EAGAIN});
@@ -103,8 +105,8 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
   std::uint32_t timestamp_now() override { return 1; }
   void restore_steering() override {}
 
-  Transfer move(SocketHandle /*from*/, SocketHandle /*to*/, PipeHold& /*hold*/, bool /*is_small*/,
-                std::size_t /*budget*/) override {
+  Transfer move(SocketHandle /*from*/, SocketHandle /*to*/, PipeHold& /*hold*/,
+                const SourceState& /*source*/, std::size_t /*budget*/) override {
     return Transfer{.stop = next_stop, .octets = 100, .taken = 100};
   }
   IoResult<std::size_t> peek(SocketHandle /*socket*/, MutableBytes out) override {
@@ -118,6 +120,7 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
   IoResult<std::size_t> send(SocketHandle /*socket*/, Bytes octets) override {
     return octets.size();
   }
+  void keep_alive(SocketHandle /*socket*/, Duration /*silence*/) override {}
   void shutdown_write(SocketHandle /*socket*/) override {}
   void reset(SocketHandle /*socket*/) override { --open_count; }
   void drop_hold(PipeHold& /*hold*/) override {}

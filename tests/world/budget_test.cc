@@ -203,6 +203,7 @@ TEST(Budget, IsOnlyReportedInReportMode) {
 TEST(Budget, ThatNobodyHasCostsNothing) {
   World world;
   const Ends ends = connect(world);
+  world.advance(kTcpYoung);
   const std::size_t moves = world.streams.moves;
   world.arrives(ends.guest, 1000);
   EXPECT_EQ(world.streams.moves, moves + 1);

@@ -88,7 +88,7 @@ IoResult<SocketHandle> FakeHost::dial(const AllowedDestination& destination, Soc
   return socket.handle;
 }
 
-IoStatus FakeHost::dial_result(SocketHandle handle) {
+IoStatus FakeHost::dial_result(SocketHandle handle, const Readiness& /*readiness*/) {
   const FakeSocket& socket = sockets_.at(handle, "dial_result");
   if (const int error = script_.next(Call::kDialResult)) return std::unexpected(Errno{error});
   if (socket.dial_result == 0) return {};
@@ -196,15 +196,15 @@ IoResult<SocketHandle> FakeGuest::dial(const Endpoint& client, const Endpoint& g
   return socket.handle;
 }
 
-IoStatus FakeGuest::dial_result(SocketHandle handle) {
+IoStatus FakeGuest::dial_result(SocketHandle handle, const Readiness& /*readiness*/) {
   const FakeSocket& socket = sockets_.at(handle, "dial_result");
   if (const int error = script_.next(Call::kGuestDialResult)) return std::unexpected(Errno{error});
   if (socket.dial_result == 0) return {};
   return std::unexpected(Errno{socket.dial_result});
 }
 
-Transfer FakeStreams::move(SocketHandle from, SocketHandle to, PipeHold& hold, bool /*is_small*/,
-                           std::size_t budget) {
+Transfer FakeStreams::move(SocketHandle from, SocketHandle to, PipeHold& hold,
+                           const SourceState& /*source*/, std::size_t budget) {
   ++moves;
   FakeSocket& source = sockets_.at(from, "move from");
   FakeSocket& sink = sockets_.at(to, "move to");
@@ -278,6 +278,10 @@ IoResult<std::size_t> FakeStreams::send(SocketHandle handle, Bytes octets) {
   socket.written += size;
   socket.heard.append(octets.begin(), octets.begin() + static_cast<std::ptrdiff_t>(size));
   return size;
+}
+
+void FakeStreams::keep_alive(SocketHandle handle, Duration silence) {
+  sockets_.at(handle, "keep_alive").keep_alive = silence;
 }
 
 void FakeStreams::shutdown_write(SocketHandle handle) {

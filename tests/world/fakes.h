@@ -90,6 +90,7 @@ struct FakeSocket {
   std::uint64_t written = 0;
   std::uint64_t room = std::numeric_limits<std::uint64_t>::max();
   bool has_fin_gone = false;
+  Duration keep_alive{};  // 0: none
   // Datagrams.
   std::vector<SentDatagram> sent;
   std::deque<WaitingDatagram> waiting;
@@ -134,7 +135,7 @@ class FakeHost final : public HostSockets {
   FakeHost(Sockets& sockets, Script& script) : sockets_(sockets), script_(script) {}
 
   IoResult<SocketHandle> dial(const AllowedDestination& destination, SocketOwner owner) override;
-  IoStatus dial_result(SocketHandle socket) override;
+  IoStatus dial_result(SocketHandle socket, const Readiness& readiness) override;
   std::optional<Endpoint> local_endpoint(SocketHandle socket) override;
   IoResult<AcceptedStream> accept(SocketHandle listener) override;
   IoStatus own(SocketHandle socket, SocketOwner owner) override;
@@ -163,7 +164,7 @@ class FakeGuest final : public GuestSockets {
   IoResult<SocketHandle> adopt(const Adoption& adoption, SocketOwner owner) override;
   IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                               SocketOwner owner) override;
-  IoStatus dial_result(SocketHandle socket) override;
+  IoStatus dial_result(SocketHandle socket, const Readiness& readiness) override;
   void restore_steering() override { ++steering_restored; }
   std::uint32_t timestamp_now() override { return timestamp; }
 
@@ -181,11 +182,12 @@ class FakeStreams final : public Streams {
  public:
   explicit FakeStreams(Sockets& sockets) : sockets_(sockets) {}
 
-  Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, bool is_small,
+  Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, const SourceState& source,
                 std::size_t budget) override;
   IoResult<std::size_t> peek(SocketHandle socket, MutableBytes out) override;
   IoResult<std::size_t> receive(SocketHandle socket, MutableBytes out) override;
   IoResult<std::size_t> send(SocketHandle socket, Bytes octets) override;
+  void keep_alive(SocketHandle socket, Duration silence) override;
   void shutdown_write(SocketHandle socket) override;
   void close(SocketHandle socket) override { sockets_.end(socket, End::kClosed); }
   void reset(SocketHandle socket) override { sockets_.end(socket, End::kReset); }

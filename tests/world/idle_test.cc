@@ -38,7 +38,7 @@ TEST_P(LongIdle, LeavesAWorldThatWorks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Durations, LongIdle,
-                         testing::Values(24h + 1s, 4294968s,  // 49.7 days: 32 bits of milliseconds
+                         testing::Values(24h + 3s, 4294968s,  // 49.7 days: 32 bits of milliseconds
                                          720h, 10 * 8760h));
 
 TEST(LongIdleStream, AliveByAnOctetAnHourForFiftyDays) {

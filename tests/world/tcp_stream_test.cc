@@ -291,6 +291,7 @@ TEST(TcpStream, SurvivesEventsWithoutCause) {
 
 TEST(TcpStream, IdleForADayIsForgottenAndNotAMillisecondEarlier) {
   Stream stream;
+  stream.world.advance(kTcpYoung);  // from here on its idleness counts
   stream.world.advance(24h - 1ms);
   EXPECT_EQ(stream.world.flow_sockets(), 2U);
   stream.world.advance(1ms);
@@ -323,6 +324,33 @@ TEST(TcpStream, TheSameTupleConnectsTenThousandTimesWithoutAReset) {
   }
   world.expect_nothing();
   EXPECT_EQ(world.flow_sockets(), 0U);
+}
+
+TEST(TcpKeepAlive, IsForStreamsThatLive) {
+  Stream stream;
+  stream.world.advance(kTcpYoung - 1ms);
+  EXPECT_EQ(stream.at(stream.host).keep_alive, 0s);
+  EXPECT_EQ(stream.at(stream.guest).keep_alive, 0s);
+  stream.world.advance(1ms);
+  EXPECT_EQ(stream.at(stream.host).keep_alive, kTcpKeepAlive);
+  EXPECT_EQ(stream.at(stream.guest).keep_alive, kTcpGuestKeepAlive);
+}
+
+TEST(TcpKeepAlive, ComesInTimeHoweverBusyTheStream) {
+  Stream stream;
+  for (int i = 0; i < 20; ++i) {
+    stream.world.advance(kTcpYoung / 20);
+    stream.world.arrives(stream.host, 100);
+  }
+  EXPECT_EQ(stream.at(stream.host).keep_alive, kTcpKeepAlive);
+}
+
+TEST(TcpKeepAlive, FindsThePeerOfAHalfClosedStreamGoneToo) {
+  Stream stream;
+  stream.world.fin_arrives(stream.host);
+  stream.world.advance(kTcpYoung);
+  EXPECT_EQ(stream.at(stream.host).keep_alive, kTcpKeepAlive);
+  EXPECT_EQ(stream.at(stream.guest).keep_alive, kTcpGuestKeepAlive);
 }
 
 }  // namespace

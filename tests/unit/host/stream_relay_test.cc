@@ -4,6 +4,9 @@
 
 #include <array>
 #include <cerrno>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
@@ -50,7 +53,7 @@ class StreamRelayMove : public testing::TestWithParam<bool> {
 
 TEST_P(StreamRelayMove, TakesExactlyItsBudgetAndNotOneOctetMore) {
   from.says("GET / HTTP/1.1\r\n\r\nthe next request");
-  const Transfer transfer = relay.move(from.ours(), to.ours(), hold, GetParam(), 18);
+  const Transfer transfer = relay.move(from.ours(), to.ours(), hold, {.is_small = GetParam()}, 18);
   EXPECT_EQ(transfer.stop, Transfer::Stop::kBudget);
   EXPECT_EQ(transfer.octets, 18U);
   EXPECT_EQ(transfer.taken, 18U);
@@ -63,7 +66,7 @@ TEST_P(StreamRelayMove, TakesExactlyItsBudgetAndNotOneOctetMore) {
 
 TEST_P(StreamRelayMove, TakesNothingWithoutABudget) {
   from.says("octets");
-  const Transfer transfer = relay.move(from.ours(), to.ours(), hold, GetParam(), 0);
+  const Transfer transfer = relay.move(from.ours(), to.ours(), hold, {.is_small = GetParam()}, 0);
   EXPECT_EQ(transfer.stop, Transfer::Stop::kBudget);
   EXPECT_EQ(transfer.taken, 0U);
   EXPECT_EQ(to.hears(), "");
@@ -71,11 +74,30 @@ TEST_P(StreamRelayMove, TakesNothingWithoutABudget) {
 
 TEST_P(StreamRelayMove, ToldLessThanItsBudgetFindsTheSourceEmptyAndThenItsEnd) {
   from.says("octets");
-  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, GetParam(), 100).stop,
+  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, {.is_small = GetParam()}, 100).stop,
             Transfer::Stop::kSourceEmpty);
   shutdown(from.peer.get(), SHUT_WR);
-  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, GetParam(), 100).stop, Transfer::Stop::kEnd);
+  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, {.is_small = GetParam()}, 100).stop,
+            Transfer::Stop::kEnd);
   EXPECT_EQ(to.hears(), "octets");
+}
+
+TEST_P(StreamRelayMove, FindsTheEndBehindOctetsThatCameBeforeIt) {
+  from.says("octets");
+  shutdown(from.peer.get(), SHUT_WR);
+  const SourceState ended{.is_small = GetParam(), .has_ended = true};
+  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, ended, 100).stop, Transfer::Stop::kEnd);
+  EXPECT_EQ(to.hears(), "octets");
+}
+
+TEST_P(StreamRelayMove, GoesOnAfterAnEndThatLiesBehindMoreThanItsBudget) {
+  from.says("GET / HTTP/1.1\r\n\r\nthe next request");
+  shutdown(from.peer.get(), SHUT_WR);
+  const SourceState ended{.is_small = GetParam(), .has_ended = true};
+  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, ended, 18).stop, Transfer::Stop::kBudget);
+  EXPECT_EQ(to.hears(), "GET / HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, ended, 100).stop, Transfer::Stop::kEnd);
+  EXPECT_EQ(to.hears(), "the next request");
 }
 
 TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
@@ -85,7 +107,7 @@ TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
   Transfer transfer;
   for (int i = 0; i < 1000 && transfer.stop != Transfer::Stop::kSinkFull; ++i) {
     from.says(flood);
-    transfer = relay.move(from.ours(), to.ours(), hold, GetParam(), flood.size());
+    transfer = relay.move(from.ours(), to.ours(), hold, {.is_small = GetParam()}, flood.size());
     taken += transfer.taken;
     octets += transfer.octets;
   }
@@ -93,7 +115,8 @@ TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
   EXPECT_EQ(taken, octets + hold.octets);
   std::uint64_t heard = 0;
   for (std::string text = to.hears(); !text.empty(); text = to.hears()) heard += text.size();
-  transfer = relay.move(from.ours(), to.ours(), hold, GetParam(), 0);  // the hold alone
+  transfer =
+      relay.move(from.ours(), to.ours(), hold, {.is_small = GetParam()}, 0);  // the hold alone
   EXPECT_EQ(transfer.taken, 0U);
   EXPECT_EQ(hold.octets, 0U);
   heard += to.hears().size();
@@ -102,6 +125,66 @@ TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
 
 INSTANTIATE_TEST_SUITE_P(YoungAndOld, StreamRelayMove, testing::Bool(),
                          [](const auto& row) { return row.param ? "Copied" : "Spliced"; });
+
+// A pair over the loopback, where urgent marks and segments are.
+struct TcpLink {
+  TcpLink() {
+    const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address{.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    auto* const any = reinterpret_cast<sockaddr*>(&address);  // NOLINT: what the calls take
+    EXPECT_EQ(bind(listener.get(), any, size), 0);
+    EXPECT_EQ(listen(listener.get(), 1), 0);
+    EXPECT_EQ(getsockname(listener.get(), any, &size), 0);
+    peer.reset(::socket(AF_INET, SOCK_STREAM, 0));
+    EXPECT_EQ(connect(peer.get(), any, size), 0);
+    socket.reset(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK));
+  }
+  [[nodiscard]] SocketHandle ours() const { return SocketHandle{socket.get()}; }
+  [[nodiscard]] bool waits_for(short events) const {
+    pollfd wanted{.fd = socket.get(), .events = events, .revents = 0};
+    return poll(&wanted, 1, 2000) == 1 && (wanted.revents & events) == events;
+  }
+  [[nodiscard]] std::uint32_t segments() const {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    EXPECT_EQ(getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    return info.tcpi_data_segs_out;
+  }
+
+  UniqueFd peer;
+  UniqueFd socket;
+};
+
+TEST(StreamRelayTcp, OctetsBehindAnUrgentMarkAreNotLeftBehind) {
+  StreamRelay relay;
+  const TcpLink from;
+  const Link to;
+  PipeHold hold;
+  ASSERT_EQ(send(from.peer.get(), "before!", 7, MSG_OOB), 7);
+  ASSERT_EQ(send(from.peer.get(), "behind", 6, 0), 6);
+  ASSERT_TRUE(from.waits_for(POLLIN | POLLPRI));
+  const SourceState urgent{.is_small = true, .has_urgent = true};
+  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, urgent, 100).stop,
+            Transfer::Stop::kSourceEmpty);
+  EXPECT_EQ(to.hears(), "beforebehind");
+}
+
+TEST(StreamRelayTcp, TheLastOctetsGoTogetherWithTheFin) {
+  StreamRelay relay;
+  const Link from;
+  const TcpLink to;
+  PipeHold hold;
+  from.says("the last words");
+  shutdown(from.peer.get(), SHUT_WR);
+  const SourceState ended{.is_small = true, .has_ended = true};
+  EXPECT_EQ(relay.move(from.ours(), to.ours(), hold, ended, 100).stop, Transfer::Stop::kEnd);
+  EXPECT_EQ(to.segments(), 0U) << "they wait for it";
+  relay.shutdown_write(to.ours());
+  std::array<char, 64> heard{};
+  EXPECT_EQ(recv(to.peer.get(), heard.data(), heard.size(), MSG_WAITALL), 14);
+  EXPECT_EQ(to.segments(), 1U);
+}
 
 TEST(StreamRelayPeek, LeavesWhatItSaw) {
   StreamRelay relay;
