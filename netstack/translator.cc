@@ -56,7 +56,12 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
   upstream_.set_upstreams(config_.upstreams);
 }
 
-void Translator::on_frame(Instant now, const FrameIn& frame) {
+void Translator::on_frames(Instant now, std::span<const FrameIn> frames) {
+  for (const FrameIn& frame : frames) take_frame(now, frame);
+  udp_.send_gathered(now);
+}
+
+void Translator::take_frame(Instant now, const FrameIn& frame) {
   const Parsed<EthernetFrame> ethernet = parse_ethernet(frame.frame);
   if (!ethernet) return drops_.add(ethernet.error());
   if (ethernet->source != config_.guest_mac) return drops_.add(Drop::kForeignMac);
@@ -103,6 +108,7 @@ void Translator::on_ip(Instant now, const IpPacket& packet, const FrameIn& frame
   // The checksum of a datagram that was sent in fragments covers all of it and was never left
   // undone.
   on_packet(now, *whole, FrameIn{});
+  udp_.send_gathered(now);  // The next fragment takes its place.
 }
 
 void Translator::on_packet(Instant now, const IpPacket& packet, const FrameIn& frame) {
@@ -123,6 +129,7 @@ void Translator::on_answer(Instant now, std::uint32_t id, bool is_yes) {
   admission_.set_answered(true);
   // Its checksum was looked at when it came.
   on_packet(now, *packet, FrameIn{.is_checksum_trusted = true});
+  udp_.send_gathered(now);
   admission_.set_answered(false);
 }
 
@@ -189,14 +196,14 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
       return false;
     case OwnerKind::kUdp:
     case OwnerKind::kPublished:
-      return udp_.on_socket(now, owner);
+      return udp_.on_socket(now, owner, readiness);
     case OwnerKind::kEcho:
-      return echo_.on_socket(now, owner);
+      return echo_.on_socket(now, owner, readiness);
     case OwnerKind::kListener:
       published_.on_socket(now, owner);
       return false;
     case OwnerKind::kDns:
-      return upstream_.on_socket(now, owner);
+      return upstream_.on_socket(now, owner, readiness);
     case OwnerKind::kTap:
     case OwnerKind::kControl:
     case OwnerKind::kMonitor:

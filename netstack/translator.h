@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <vector>
 
 #include "netstack/flow/context.h"
@@ -50,7 +51,10 @@ class Translator {
   Translator(const Translator&) = delete;
   Translator& operator=(const Translator&) = delete;
 
-  void on_frame(Instant now, const FrameIn& frame);
+  /// What the tap had waiting. The frames stay where they are until it returns, and nothing of them
+  /// is held any longer.
+  void on_frames(Instant now, std::span<const FrameIn> frames);
+  void on_frame(Instant now, const FrameIn& frame) { on_frames(now, std::span(&frame, 1)); }
   /// True where the socket may have more to give: call again after the others have had their turn.
   bool on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
   [[nodiscard]] Instant next_deadline() const;
@@ -94,6 +98,7 @@ class Translator {
     [[nodiscard]] bool is_running() const { return tcp || udp || echo; }
   };
 
+  void take_frame(Instant now, const FrameIn& frame);
   void on_arp(Bytes arp);
   void on_ip(Instant now, const IpPacket& packet, const FrameIn& frame);
   void on_packet(Instant now, const IpPacket& packet, const FrameIn& frame);

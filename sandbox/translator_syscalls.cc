@@ -75,6 +75,7 @@ constexpr PermittedCall kTable[] = {
     call(__NR_writev, "writev", "tap, header and frame apart"),
     call(__NR_recvfrom, "recvfrom", "sockets, control channel"),
     call(__NR_recvmsg, "recvmsg", "error queues, source addresses"),
+    call(__NR_recvmmsg, "recvmmsg", "datagrams, as many as wait"),
     call(__NR_sendto, "sendto", "sockets, control channel, FIB questions"),
     call(__NR_sendmsg, "sendmsg", "datagrams with a source address or a segment size"),
     call(__NR_splice, "splice", "streams from socket to socket"),

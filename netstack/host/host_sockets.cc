@@ -1,7 +1,9 @@
 #include "netstack/host/host_sockets.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <linux/errqueue.h>
 #include <linux/icmp.h>
@@ -122,7 +124,20 @@ bool is_ttl_exceeded(const sock_extended_err& error) {
 }  // namespace
 
 KernelHostSockets::KernelHostSockets(EventLoop& loop)
-    : loop_(loop), buffer_(kMaxDatagram), fragmenting_(kMaxDescriptors) {}
+    : loop_(loop),
+      // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): it is calloc() that gives pages unwritten
+      rooms_(static_cast<std::uint8_t*>(std::calloc(kBatch, kRoom))),
+      fragmenting_(kMaxDescriptors) {
+  if (rooms_ == nullptr) std::abort();  // At start only; there is nothing to go on with.
+  for (std::size_t i = 0; i < kBatch; ++i) {
+    Inbound& inbound = inbound_[i];
+    inbound.part = iovec{.iov_base = &rooms_[i * kRoom], .iov_len = kMaxDatagram};
+    messages_[i].msg_hdr = msghdr{.msg_name = inbound.peer.out(),
+                                  .msg_iov = &inbound.part,
+                                  .msg_iovlen = 1,
+                                  .msg_control = inbound.control.data()};
+  }
+}
 
 IoResult<SocketHandle> KernelHostSockets::dial(const AllowedDestination& destination,
                                                SocketOwner owner) {
@@ -174,39 +189,52 @@ void KernelHostSockets::set_listening(SocketHandle listener, SocketOwner owner, 
 }
 
 IoResult<SocketHandle> KernelHostSockets::open_datagram(Family family, int protocol,
-                                                        SocketOwner owner) {
+                                                        SocketOwner owner, DatagramUse use) {
   // syscalls: socket(SOCK_DGRAM)
   UniqueFd socket(
       ::socket(socket_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
   if (!socket.is_open()) return std::unexpected(Errno{errno});
-  preset_datagram(socket.get(), family, protocol == IPPROTO_UDP);
+  preset_datagram(socket.get(), family, use);
   const auto index = static_cast<std::size_t>(socket.get());
-  if (index < fragmenting_.size()) fragmenting_[index] = Fragmenting::kUnset;
+  if (index < fragmenting_.size()) {
+    // A question is smaller than any path's MTU: the kernel's own way is as good as any.
+    fragmenting_[index] = use == DatagramUse::kQuery ? Fragmenting::kMay : Fragmenting::kUnset;
+  }
   const IoStatus watched = loop_.watch_readable(socket.get(), owner);
   if (!watched) return std::unexpected(watched.error());
   return SocketHandle{socket.release()};
 }
 
 IoResult<SocketHandle> KernelHostSockets::open_udp(Family family, SocketOwner owner) {
-  return open_datagram(family, IPPROTO_UDP, owner);
+  return open_datagram(family, IPPROTO_UDP, owner, DatagramUse::kFlow);
+}
+
+IoResult<SocketHandle> KernelHostSockets::open_query(Family family, SocketOwner owner) {
+  return open_datagram(family, IPPROTO_UDP, owner, DatagramUse::kQuery);
 }
 
 IoResult<SocketHandle> KernelHostSockets::open_ping(Family family, SocketOwner owner) {
   return open_datagram(family, family == Family::kIpv4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6},
-                       owner);
+                       owner, DatagramUse::kPing);
 }
 
 IoStatus KernelHostSockets::send(SocketHandle socket, const AllowedDestination& destination,
-                                 const SendFields& fields, Bytes payload) {
+                                 const SendFields& fields, std::span<const Bytes> parts) {
   const Family family = destination.endpoint().address.family();
   SocketAddress address(destination.endpoint());
   set_may_fragment(socket.descriptor, family, fields.may_fragment);
   ControlWriter control;
   write_fields(control, family, fields);
-  iovec part{.iov_base = const_cast<std::uint8_t*>(payload.data()),  // NOLINT: only read
-             .iov_len = payload.size()};
-  msghdr message{
-      .msg_name = address.out(), .msg_namelen = address.size(), .msg_iov = &part, .msg_iovlen = 1};
+  std::array<iovec, kMaxSendParts> vectors;  // NOLINT: as many as are used are filled
+  const std::size_t count = std::min(parts.size(), vectors.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    vectors[i] = iovec{.iov_base = const_cast<std::uint8_t*>(parts[i].data()),  // NOLINT: only read
+                       .iov_len = parts[i].size()};
+  }
+  msghdr message{.msg_name = address.out(),
+                 .msg_namelen = address.size(),
+                 .msg_iov = vectors.data(),
+                 .msg_iovlen = count};
   control.attach(message);
   // syscalls: sendmsg
   if (sendmsg(socket.descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return {};
@@ -228,46 +256,43 @@ void KernelHostSockets::set_may_fragment(int descriptor, Family family, bool may
 }
 
 bool KernelHostSockets::receive(SocketHandle socket, std::size_t budget, DatagramSink& sink) {
-  // Errors first: a datagram that is waiting may be the answer to what is sent again after one.
-  drain_errors(socket.descriptor, sink);
-  for (; budget > 0; --budget) {
-    if (!receive_one(socket.descriptor, sink)) return false;
+  const std::size_t wanted = std::min(budget, kBatch);
+  for (std::size_t i = 0; i < wanted; ++i) {
+    msghdr& header = messages_[i].msg_hdr;
+    header.msg_namelen = SocketAddress::capacity();
+    header.msg_controllen = kReceiveControl;
   }
-  return true;
-}
-
-bool KernelHostSockets::receive_one(int descriptor, DatagramSink& sink) {
-  SocketAddress peer;
-  alignas(cmsghdr) std::array<std::uint8_t, kControlSize> control{};
-  iovec part{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
-  msghdr message{.msg_name = peer.out(),
-                 .msg_namelen = SocketAddress::capacity(),
-                 .msg_iov = &part,
-                 .msg_iovlen = 1,
-                 .msg_control = control.data(),
-                 .msg_controllen = control.size()};
-  // syscalls: recvmsg
-  const ssize_t size = recvmsg(descriptor, &message, MSG_DONTWAIT);
-  if (size < 0) {
+  // syscalls: recvmmsg
+  const int got = recvmmsg(socket.descriptor, messages_.data(), static_cast<unsigned>(wanted),
+                           MSG_DONTWAIT, nullptr);
+  if (got < 0) {
     // A pending ICMP error is reported here once; the error queue has told it.
     return errno != EAGAIN && errno != EBADF && errno != EINTR;
   }
-  *peer.size_out() = message.msg_namelen;
-  const std::optional<Endpoint> from = peer.endpoint();
-  if (!from) return true;
-  ReceivedDatagram datagram{.peer = *from,
-                            .payload = Bytes(buffer_).first(static_cast<std::size_t>(size))};
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != IPPROTO_UDP || header->cmsg_type != UDP_GRO) continue;
-    const int segment = control_value<int>(*header).value_or(0);
-    if (segment > 0 && segment < size) datagram.segment_size = static_cast<std::uint16_t>(segment);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
+    if (const std::optional<ReceivedDatagram> datagram = received(i)) sink.on_datagram(*datagram);
   }
-  sink.on_datagram(datagram);
-  return true;
+  return static_cast<std::size_t>(got) == wanted;
 }
 
-void KernelHostSockets::drain_errors(int descriptor, DatagramSink& sink) {
+std::optional<ReceivedDatagram> KernelHostSockets::received(std::size_t index) {
+  mmsghdr& message = messages_[index];
+  SocketAddress& peer = inbound_[index].peer;
+  *peer.size_out() = message.msg_hdr.msg_namelen;
+  const std::optional<Endpoint> from = peer.endpoint();
+  if (!from) return std::nullopt;
+  const std::size_t size = message.msg_len;
+  ReceivedDatagram datagram{.peer = *from, .payload = Bytes(&rooms_[index * kRoom], size)};
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message.msg_hdr); header != nullptr;
+       header = CMSG_NXTHDR(&message.msg_hdr, header)) {
+    if (header->cmsg_level != IPPROTO_UDP || header->cmsg_type != UDP_GRO) continue;
+    const auto segment = static_cast<std::size_t>(control_value<int>(*header).value_or(0));
+    if (segment > 0 && segment < size) datagram.segment_size = static_cast<std::uint16_t>(segment);
+  }
+  return datagram;
+}
+
+void KernelHostSockets::receive_errors(SocketHandle socket, DatagramSink& sink) {
   // The queue is bounded by the socket's receive buffer; this bound is for a peer that keeps
   // filling it.
   for (int i = 0; i < 64; ++i) {
@@ -282,7 +307,7 @@ void KernelHostSockets::drain_errors(int descriptor, DatagramSink& sink) {
                    .msg_control = control.data(),
                    .msg_controllen = control.size()};
     // syscalls: recvmsg(MSG_ERRQUEUE)
-    const ssize_t size = recvmsg(descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+    const ssize_t size = recvmsg(socket.descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
     if (size < 0) return;
     *destination.size_out() = message.msg_namelen;
     const std::optional<Endpoint> to = destination.endpoint();

@@ -54,15 +54,16 @@ void set_keep_alive(int descriptor, Duration silence) {
   set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
 }
 
-void preset_datagram(int descriptor, Family family, bool is_udp) {
+void preset_datagram(int descriptor, Family family, DatagramUse use) {
   if (family == Family::kIpv4) {
     set_option(descriptor, IPPROTO_IP, IP_RECVERR, 1);
   } else {
     set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     set_option(descriptor, IPPROTO_IPV6, IPV6_RECVERR, 1);
   }
+  if (use == DatagramUse::kQuery) return;
   set_option(descriptor, SOL_SOCKET, SO_RCVBUF, kDatagramReceiveBuffer);
-  if (is_udp) set_option(descriptor, IPPROTO_UDP, UDP_GRO, 1);
+  if (use == DatagramUse::kFlow) set_option(descriptor, IPPROTO_UDP, UDP_GRO, 1);
 }
 
 IoStatus connect_result(int descriptor, const Readiness& readiness) {

@@ -3,6 +3,8 @@
 // on are checked.
 #pragma once
 
+#include <cstdint>
+
 #include "netstack/address/ip_address.h"
 #include "netstack/base/result.h"
 #include "netstack/base/time.h"
@@ -22,8 +24,14 @@ void preset_guest_stream(int descriptor);
 void set_keep_alive(int descriptor, Duration silence);
 /// SO_LINGER {1, 0}: close() sends RST.
 void set_reset_on_close(int descriptor, bool is_on);
-/// A datagram socket: error queue, trains.
-void preset_datagram(int descriptor, Family family, bool is_udp);
+enum class DatagramUse : std::uint8_t {
+  kFlow,   // anything: trains, room for a burst
+  kQuery,  // one question and its answer
+  kPing,
+};
+
+/// A datagram socket: its error queue, and what its use asks for.
+void preset_datagram(int descriptor, Family family, DatagramUse use);
 
 /// What a non-blocking connect() came to, when `readiness` was told: EINPROGRESS while it is under
 /// way.

@@ -1,9 +1,11 @@
 #include "netstack/host/worker.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <utility>
 
 #include "netstack/flow/limits.h"
 #include "netstack/host/control_channel.h"
@@ -26,15 +28,24 @@ constexpr int kSocketTurns = 4;
 // Changes on a host come in bursts (an interface going up is a dozen messages).
 constexpr Duration kChangeRest = std::chrono::milliseconds(20);
 
+// Each value is given once and kept nowhere; the kernel is asked for some at a time.
 class KernelEntropy final : public Entropy {
  public:
   std::uint64_t next() override {
-    std::uint64_t value = 0;
-    // syscalls: getrandom
-    while (getrandom(&value, sizeof(value), 0) != sizeof(value)) {
-    }
-    return value;
+    if (next_ == values_.size()) refill();
+    return std::exchange(values_[next_++], 0);
   }
+
+ private:
+  void refill() {
+    // syscalls: getrandom
+    while (getrandom(values_.data(), sizeof(values_), 0) != sizeof(values_)) {
+    }
+    next_ = 0;
+  }
+
+  std::array<std::uint64_t, 32> values_{};
+  std::size_t next_ = values_.size();
 };
 
 // Each TCP flow takes two descriptors; UDP, echo and DNS have their own bounds, and share what a
@@ -133,7 +144,9 @@ Status KernelWorker::watch_all() {
   std::uint32_t udp = 0;
   for (const PublishedSocket& published : published_) {
     const bool is_udp = published.protocol == Protocol::kUdp;
-    if (is_udp) preset_datagram(published.socket.get(), published.bound.address.family(), true);
+    if (is_udp) {
+      preset_datagram(published.socket.get(), published.bound.address.family(), DatagramUse::kFlow);
+    }
     const SocketOwner owner{.kind = is_udp ? OwnerKind::kPublished : OwnerKind::kListener,
                             .index = is_udp ? udp++ : tcp++};
     CORDON_TRY_STATUS(watch(published.socket.get(), owner, "published port"));
@@ -196,11 +209,13 @@ bool KernelWorker::on_event(Instant now, const SocketEvent& event) {
 }
 
 bool KernelWorker::on_tap(Instant now) {
-  for (std::size_t i = 0; i < kFramesPerTurn; ++i) {
-    const IoResult<FrameIn> frame = tap_.receive();
-    // EBADFD: the device was deleted, and with it the guest's network.
-    if (!frame) return frame.error().value != EBADFD;
-    translator_.on_frame(now, *frame);
+  for (std::size_t taken = 0; taken < kFramesPerTurn;) {
+    const IoResult<TapDevice::Batch> batch = tap_.receive(kFramesPerTurn - taken);
+    // The device was deleted, and with it the guest's network.
+    if (!batch) return false;
+    translator_.on_frames(now, batch->frames);
+    if (!batch->has_more) break;
+    taken += batch->frames.size();
   }
   return true;
 }

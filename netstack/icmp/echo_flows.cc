@@ -251,13 +251,14 @@ void EchoFlows::send_up(Instant now, FlowId id, const SendFields& fields,
   }
   std::ranges::copy(message.data, out.begin() + kIcmpHeaderSize);
   const Bytes payload = Bytes(out).first(kIcmpHeaderSize + message.data.size());
-  IoStatus sent = context_.host.send(flow.socket, *flow.destination, fields, payload);
+  const std::span<const Bytes> parts(&payload, 1);
+  IoStatus sent = context_.host.send(flow.socket, *flow.destination, fields, parts);
   if (!sent) {
     // An earlier request's error is told first; this one gets a second chance.
     Inbox inbox(*this, now, id);
-    context_.host.receive(flow.socket, 0, inbox);
+    context_.host.receive_errors(flow.socket, inbox);
     if (sent.error().value == EMSGSIZE) return;
-    sent = context_.host.send(flow.socket, *flow.destination, fields, payload);
+    sent = context_.host.send(flow.socket, *flow.destination, fields, parts);
   }
   if (!sent) {
     context_.drops.add(Drop::kHostError);
@@ -266,12 +267,15 @@ void EchoFlows::send_up(Instant now, FlowId id, const SendFields& fields,
   }
 }
 
-bool EchoFlows::on_socket(Instant now, const SocketOwner& owner) {
+bool EchoFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
   const FlowId id{.index = owner.index, .generation = owner.generation};
   const Flow* const flow = table_.get(id);
   if (flow == nullptr || !flow->socket.is_open()) return false;
   Inbox inbox(*this, now, id);
-  return context_.host.receive(flow->socket, kReceiveBudget, inbox);
+  const SocketHandle socket = flow->socket;
+  // Errors first: a reply that is waiting may be to what was sent after one.
+  if (readiness.has_error) context_.host.receive_errors(socket, inbox);
+  return context_.host.receive(socket, kReceiveBudget, inbox);
 }
 
 void EchoFlows::deliver(Instant now, FlowId id, Bytes message) {

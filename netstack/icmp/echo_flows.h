@@ -31,7 +31,7 @@ class EchoFlows final : private LookupWaiters {
   /// An echo message from the tap; replies of the guest go nowhere.
   void on_echo(Instant now, const IpPacket& packet, const EchoMessage& message);
   /// True where more may be waiting.
-  bool on_socket(Instant now, const SocketOwner& owner);
+  bool on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
 
   [[nodiscard]] Instant next_deadline() const { return table_.deadline(0, kEchoIdle); }
   void on_deadline(Instant now);

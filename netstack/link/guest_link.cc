@@ -6,6 +6,15 @@
 #include "netstack/wire/udp.h"
 
 namespace cordon {
+namespace {
+
+std::size_t size_of(std::span<const Bytes> parts) {
+  std::size_t size = 0;
+  for (const Bytes part : parts) size += part.size();
+  return size;
+}
+
+}  // namespace
 
 void GuestLink::send_frame(Bytes frame) { send(FrameOut{.headers = frame}); }
 
@@ -13,33 +22,35 @@ void GuestLink::send_packet(Bytes packet) {
   if (packet.empty()) return;
   const bool is_v6 = (packet[0] >> 4) == 6;
   const std::size_t used = write_ethernet(is_v6 ? Family::kIpv6 : Family::kIpv4);
-  send(FrameOut{.headers = Bytes(scratch_).first(used), .payload = packet});
+  send(FrameOut{.headers = Bytes(scratch_).first(used), .payload = std::span(&packet, 1)});
 }
 
 void GuestLink::send_udp(const IpHeaderFields& ip, std::uint16_t source_port,
-                         std::uint16_t destination_port, Bytes payload,
+                         std::uint16_t destination_port, std::span<const Bytes> parts,
                          std::uint16_t segment_size) {
-  if (segment_size == 0 || payload.size() <= segment_size) {
-    send_one_udp(ip, source_port, destination_port, payload, 0);
+  if (segment_size == 0 || size_of(parts) <= segment_size) {
+    send_one_udp(ip, source_port, destination_port, parts, 0);
     return;
   }
   if (tap_.has_udp_trains()) {
-    send_one_udp(ip, source_port, destination_port, payload, segment_size);
+    send_one_udp(ip, source_port, destination_port, parts, segment_size);
     return;
   }
-  while (!payload.empty()) {
-    const std::size_t size = std::min<std::size_t>(segment_size, payload.size());
-    send_one_udp(ip, source_port, destination_port, payload.first(size), 0);
-    payload = payload.subspan(size);
+  for (Bytes rest : parts) {
+    while (!rest.empty()) {
+      const Bytes datagram = rest.first(std::min<std::size_t>(segment_size, rest.size()));
+      send_one_udp(ip, source_port, destination_port, std::span(&datagram, 1), 0);
+      rest = rest.subspan(datagram.size());
+    }
   }
 }
 
 void GuestLink::send_one_udp(const IpHeaderFields& ip, std::uint16_t source_port,
-                             std::uint16_t destination_port, Bytes payload,
+                             std::uint16_t destination_port, std::span<const Bytes> parts,
                              std::uint16_t segment_size) {
   const std::size_t ethernet = write_ethernet(ip.source.family());
   const std::size_t ip_size = ip_header_size(ip.source.family());
-  const std::size_t udp_length = kUdpHeaderSize + payload.size();
+  const std::size_t udp_length = kUdpHeaderSize + size_of(parts);
   const MutableBytes out = MutableBytes(scratch_).subspan(ethernet);
   if (udp_length > kMaxIpPacket || !write_ip_header(out, ip, udp_length)) {
     drops_.add(Drop::kTooBig);
@@ -53,7 +64,7 @@ void GuestLink::send_one_udp(const IpHeaderFields& ip, std::uint16_t source_port
                              static_cast<std::uint32_t>(udp_length)))};
   if (!store(out.subspan(ip_size), header)) return;
   send(FrameOut{.headers = Bytes(scratch_).first(ethernet + ip_size + kUdpHeaderSize),
-                .payload = payload,
+                .payload = parts,
                 .checksum_start = static_cast<std::uint16_t>(ethernet + ip_size),
                 .checksum_offset = 6,
                 .udp_segment_size = segment_size});

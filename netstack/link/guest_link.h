@@ -27,11 +27,12 @@ class GuestLink {
   void send_frame(Bytes frame);
   /// A whole IP packet, checksums done.
   void send_packet(Bytes packet);
-  /// An UDP datagram, or with `segment_size` a train of them, checksummed by the kernel on the way.
+  /// An UDP datagram, or with `segment_size` a train of them, whose octets are `parts` one behind
+  /// the other (each a whole number of datagrams), checksummed by the kernel on the way.
   /// The guest's kernel takes a packet larger than the link's MTU: the MTU bounds what a sender may
   /// emit, not what a receiver accepts (RFC 1122 section 3.3.3).
   void send_udp(const IpHeaderFields& ip, std::uint16_t source_port, std::uint16_t destination_port,
-                Bytes payload, std::uint16_t segment_size);
+                std::span<const Bytes> parts, std::uint16_t segment_size);
   /// As many as the bucket lets; what RFC 1122 and RFC 4443 forbid is not sent.
   void send_icmp_error(Instant now, const IcmpErrorFields& fields, Bytes offending);
   /// For an error that is written here and sent later: takes its share of that rate.
@@ -43,7 +44,8 @@ class GuestLink {
   void send(const FrameOut& frame);
   std::size_t write_ethernet(Family family);
   void send_one_udp(const IpHeaderFields& ip, std::uint16_t source_port,
-                    std::uint16_t destination_port, Bytes payload, std::uint16_t segment_size);
+                    std::uint16_t destination_port, std::span<const Bytes> parts,
+                    std::uint16_t segment_size);
 
   Tap& tap_;
   DropCounters& drops_;

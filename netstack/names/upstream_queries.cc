@@ -115,12 +115,13 @@ bool UpstreamQueries::send_datagram(FlowId id) {
   query.transport = Transport::kDatagram;
   ++query.tries;
   const IoResult<SocketHandle> socket =
-      context_.host.open_udp(upstream.address.family(), owner_of(id));
+      context_.host.open_query(upstream.address.family(), owner_of(id));
   if (!socket) return false;
   query.socket = *socket;
+  const Bytes octets = message(query);
   return context_.host
       .send(query.socket, Policy::upstream(upstream, Protocol::kUdp),
-            SendFields{.may_fragment = true}, message(query))
+            SendFields{.may_fragment = true}, std::span(&octets, 1))
       .has_value();
 }
 
@@ -136,7 +137,7 @@ void UpstreamQueries::try_next(Instant now, FlowId id) {
   deliver(now, id, {});
 }
 
-bool UpstreamQueries::on_socket(Instant now, const SocketOwner& owner) {
+bool UpstreamQueries::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
   const FlowId id{.index = owner.index, .generation = owner.generation};
   const Query* const query = queries_.get(id);
   if (query == nullptr || !query->socket.is_open()) return false;
@@ -146,6 +147,8 @@ bool UpstreamQueries::on_socket(Instant now, const SocketOwner& owner) {
   }
   const SocketHandle socket = query->socket;
   Inbox inbox(*this, now, id);
+  // Errors first: an answer that is waiting may be to what was asked after one.
+  if (readiness.has_error) context_.host.receive_errors(socket, inbox);
   const bool has_more = context_.host.receive(socket, kReceiveBudget, inbox);
   // The answer may have ended the query, or moved it to another socket.
   const Query* const still = queries_.get(id);
@@ -239,13 +242,13 @@ void UpstreamQueries::stream_failed(Instant now, FlowId id) {
 
 void UpstreamQueries::deliver(Instant now, FlowId id, Bytes response) {
   const QueryKey key = queries_.key_of(id);
-  Query& query = *queries_.get(id);
-  close_socket(query);
-  const std::int16_t buffer = query.buffer;  // The response may lie in it until it is told.
+  Query query = *queries_.get(id);
   queries_.erase(id);
   UpstreamAnswers* const asker = askers_[static_cast<std::size_t>(key.asker)];
   if (CORDON_INVARIANT(asker != nullptr)) asker->on_upstream_answer(now, key, response);
-  if (buffer >= 0) free_buffers_.push_back(buffer);
+  // Last: the response may lie in the buffer, and nobody waits for the socket's end.
+  close_socket(query);
+  give_buffer(query);
 }
 
 void UpstreamQueries::close_socket(Query& query) {

@@ -65,7 +65,7 @@ class UpstreamQueries {
   void cancel(const QueryKey& key);
 
   /// kDns. True where more may be waiting.
-  bool on_socket(Instant now, const SocketOwner& owner);
+  bool on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
   [[nodiscard]] Instant next_deadline() const;
   void on_deadline(Instant now);
 

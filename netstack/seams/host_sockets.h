@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "netstack/address/classes.h"
 #include "netstack/base/bytes.h"
@@ -20,6 +21,8 @@ struct SendFields {
   bool may_fragment = false;       // the guest left DF clear, or had fragmented it itself
   std::uint16_t segment_size = 0;  // not 0: the payload is a train of datagrams of that size
 };
+
+inline constexpr std::size_t kMaxSendParts = 64;
 
 struct ReceivedDatagram {
   Endpoint peer;
@@ -73,15 +76,21 @@ class HostSockets {
 
   /// An unconnected UDP socket with an ephemeral port.
   virtual IoResult<SocketHandle> open_udp(Family family, SocketOwner owner) = 0;
+  /// The same for one question and its answer: a port that no socket had before, no trains, and no
+  /// more room than an answer takes.
+  virtual IoResult<SocketHandle> open_query(Family family, SocketOwner owner) = 0;
   /// A ping socket (icmp(7)); EACCES where the host's ping_group_range shuts the user out.
   virtual IoResult<SocketHandle> open_ping(Family family, SocketOwner owner) = 0;
-  /// For a ping socket the payload is an ICMP message from its type on; the kernel sets identifier
-  /// and checksum.
+  /// `parts` (at most kMaxSendParts), one behind the other, are one datagram, or a train of
+  /// `segment_size`; a train is sent whole or, with an error, not at all. For a ping socket they
+  /// are an ICMP message from its type on; the kernel sets identifier and checksum.
   virtual IoStatus send(SocketHandle socket, const AllowedDestination& destination,
-                        const SendFields& fields, Bytes payload) = 0;
-  /// Hands what waits, and the error queue, to `sink`: at most `budget` datagrams. True where more
-  /// may be waiting.
+                        const SendFields& fields, std::span<const Bytes> parts) = 0;
+  /// Hands what waits to `sink`: at most `budget` datagrams or trains, whose payloads stay where
+  /// they are until the next receive() of any socket. True where more may be waiting.
   virtual bool receive(SocketHandle socket, std::size_t budget, DatagramSink& sink) = 0;
+  /// Hands the socket's error queue to `sink`. Its readiness says when there is one (has_error).
+  virtual void receive_errors(SocketHandle socket, DatagramSink& sink) = 0;
 
   /// Closes an UDP, ping or not yet connected TCP socket.
   virtual void close(SocketHandle socket) = 0;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <span>
 
 #include "netstack/base/bytes.h"
 
@@ -16,16 +16,19 @@ struct FrameIn {
   std::uint16_t udp_segment_size = 0;  // not 0: a train of datagrams of that size (UDP_L4)
 };
 
-/// A frame to the guest: headers and payload apart, so that no payload is copied.
+/// A frame to the guest: headers and payload apart, and the payload in parts, so that none of it is
+/// copied.
 struct FrameOut {
-  Bytes headers;  // Ethernet, IP and, where there is one, the transport header
-  Bytes payload;
+  Bytes headers;                   // Ethernet, IP and, where there is one, the transport header
+  std::span<const Bytes> payload;  // at most kMaxPayloadParts, one behind the other
   /// Not 0: the transport checksum at headers[checksum_start + checksum_offset] holds the
   /// pseudo-header sum, and the rest is the kernel's to do.
   std::uint16_t checksum_start = 0;
   std::uint16_t checksum_offset = 0;
   std::uint16_t udp_segment_size = 0;  // not 0: the payload is a train; only where has_udp_trains()
 };
+
+inline constexpr std::size_t kMaxPayloadParts = 64;
 
 enum class TapSend : std::uint8_t { kSent, kFull, kGone };
 

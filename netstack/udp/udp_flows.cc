@@ -10,12 +10,22 @@ namespace {
 
 // An association this quiet may be taken away when the table is full (RFC 4787 leaves it open).
 constexpr Duration kMinIdle = std::chrono::seconds(10);
-// Datagrams from one socket before others have their turn.
+// Datagrams, or trains, from one socket before others have their turn.
 constexpr std::size_t kReceiveBudget = 64;
 // How much of a datagram an ICMP error quotes at most: the rest is cut by the error's own bound.
 constexpr std::size_t kQuotedPayload = 512;
 constexpr std::size_t kQuotedDatagram = kIpv6HeaderSize + kUdpHeaderSize + kQuotedPayload;
 constexpr std::uint16_t kQuicPort = 443;
+
+// What the kernel says of a train whose datagrams do not fit the path, or that it cannot cut
+// (udp(7), UDP_SEGMENT).
+bool is_no_train(int error) { return error == EMSGSIZE || error == EINVAL || error == EIO; }
+
+std::uint64_t octets_of(const DatagramTrain& train) {
+  std::uint64_t octets = 0;
+  for (const Bytes part : train.parts) octets += part.size();
+  return octets;
+}
 
 std::uint8_t list_for(std::uint16_t remote_port) { return remote_port < 1024 ? 1 : 0; }
 
@@ -36,8 +46,8 @@ std::size_t write_quoted_datagram(MutableBytes out, const FlowKey& key, Bytes pa
 
 }  // namespace
 
-// Takes what one host socket has received.
-class UdpFlows::Inbox final : public DatagramSink {
+// Takes what one host socket has received, and gathers it.
+class UdpFlows::Inbox final : public DatagramSink, private TrainSink {
  public:
   Inbox(UdpFlows& flows, Instant now, const SocketOwner& owner, const MappingKey& mapping)
       : flows_(flows), now_(now), owner_(owner), mapping_(mapping) {}
@@ -56,8 +66,15 @@ class UdpFlows::Inbox final : public DatagramSink {
       // keeps the flow, and no answer goes to the wrong one.
       return flows_.context_.drops.add(Drop::kUnknownPeer);
     }
-    if (id) flows_.deliver(now_, *id, datagram);
+    if (!id) return;
+    Flow& flow = *flows_.flows_.get(*id);
+    flows_.flows_.touch(*id, flow.list, now_);
+    const SendFields fields{.traffic_class = datagram.traffic_class,
+                            .segment_size = datagram.segment_size};
+    flows_.down_.add(*id, fields, datagram.payload, false, *this);
   }
+
+  void deliver_gathered() { flows_.down_.let_go(*this); }
 
   void on_error(const DatagramError& error) override {
     const FlowKey key = key_for(error.destination);
@@ -66,6 +83,8 @@ class UdpFlows::Inbox final : public DatagramSink {
   }
 
  private:
+  void on_train(const DatagramTrain& train) override { flows_.deliver(train); }
+
   [[nodiscard]] bool is_published() const { return owner_.kind == OwnerKind::kPublished; }
   [[nodiscard]] bool is_of(FlowId id, const Endpoint& peer) const {
     const Flow& flow = *flows_.flows_.get(id);
@@ -84,6 +103,17 @@ class UdpFlows::Inbox final : public DatagramSink {
   Instant now_;
   SocketOwner owner_;
   MappingKey mapping_;  // for a published port only the guest's port is meant
+};
+
+// Sends what the tap brought.
+class UdpFlows::Outbox final : public TrainSink {
+ public:
+  Outbox(UdpFlows& flows, Instant now) : flows_(flows), now_(now) {}
+  void on_train(const DatagramTrain& train) override { flows_.send_up(now_, train); }
+
+ private:
+  UdpFlows& flows_;
+  Instant now_;
 };
 
 UdpFlows::UdpFlows(const FlowContext& context, NameLookups& lookups,
@@ -108,11 +138,20 @@ void UdpFlows::on_datagram(Instant now, const IpPacket& packet, const UdpDatagra
                           .traffic_class = packet.traffic_class,
                           .may_fragment = !packet.has_dont_fragment,
                           .segment_size = segment_size};
-  if (flows_.get(*id)->destination) {
-    send_up(now, *id, fields, datagram.payload, packet.packet);
+  const Flow& flow = *flows_.get(*id);
+  if (flow.destination) {
+    flows_.touch(*id, flow.list, now);
+    const bool is_alone = flow.refused_train != 0 && datagram.payload.size() >= flow.refused_train;
+    Outbox outbox(*this, now);
+    up_.add(*id, fields, datagram.payload, is_alone, outbox);
   } else if (!held_.hold(*id, fields, datagram.payload)) {
     context_.drops.add(Drop::kAwaitsName);
   }
+}
+
+void UdpFlows::send_gathered(Instant now) {
+  Outbox outbox(*this, now);
+  up_.let_go(outbox);
 }
 
 std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPacket& packet) {
@@ -230,9 +269,10 @@ void UdpFlows::begin_named(Instant now, FlowId id, const Judgement& judgement) {
   flow.mapping = *mapping;
   ++mappings_.get(*mapping)->flows;
   report(id, std::nullopt);
+  flows_.touch(id, flow.list, now);
   while (const HeldDatagrams::Datagram* const held = held_.first(id)) {
-    const std::size_t size = write_quoted_datagram(offending, key, held->payload());
-    send_up(now, id, held->fields, held->payload(), Bytes(offending).first(size));
+    const Bytes payload = held->payload();
+    send_up(now, {.flow = id, .fields = held->fields, .parts = std::span(&payload, 1)});
     held_.drop_first(id);
   }
 }
@@ -317,35 +357,67 @@ SocketHandle UdpFlows::socket_of(const Flow& flow) {
   return CORDON_INVARIANT(mapping != nullptr) ? mapping->socket : SocketHandle{};
 }
 
-void UdpFlows::send_up(Instant now, FlowId id, const SendFields& fields, Bytes payload,
-                       Bytes offending) {
-  Flow& flow = *flows_.get(id);
-  flows_.touch(id, flow.list, now);
-  const SocketHandle socket = socket_of(flow);
-  if (!socket.is_open()) return;
-  IoStatus sent = context_.host.send(socket, *flow.destination, fields, payload);
-  if (!sent) {
-    // The kernel reports an earlier datagram's ICMP error on the next call (udp(7)): the error
-    // queue says whose it was, and this datagram is tried once more.
-    const FlowKey key = flows_.key_of(id);
-    const bool is_published = flow.published >= 0;
-    const SocketOwner owner = is_published
-                                  ? SocketOwner{.kind = OwnerKind::kPublished,
-                                                .index = static_cast<std::uint32_t>(flow.published)}
-                                  : SocketOwner{.kind = OwnerKind::kUdp};
-    Inbox inbox(*this, now, owner,
-                is_published ? MappingKey{.guest = key.guest} : mappings_.key_of(flow.mapping));
-    context_.host.receive(socket, 0, inbox);
-    if (sent.error().value != EMSGSIZE) {
-      sent = context_.host.send(socket, *flow.destination, fields, payload);
-      if (!sent) answer_errno(now, key.guest, offending, sent.error().value);
+void UdpFlows::send_up(Instant now, const DatagramTrain& train) {
+  Flow* const flow = flows_.get(train.flow);
+  // Gone since: its place was needed for a flow that came behind it.
+  if (flow == nullptr || !flow->destination) return;
+  const std::uint16_t segment = train.fields.segment_size;
+  if (segment != 0 && flow->refused_train != 0 && segment >= flow->refused_train) {
+    return send_one_by_one(now, train);
+  }
+  const IoStatus sent = try_send(now, train);
+  if (sent) {
+    flow->octets_up += octets_of(train);
+    return;
+  }
+  if (segment != 0 && is_no_train(sent.error().value)) {
+    flow->refused_train = segment;
+    return send_one_by_one(now, train);
+  }
+  context_.drops.add(Drop::kHostError);
+  // One that is too big has been told of by the error queue, with the path's MTU.
+  if (sent.error().value == EMSGSIZE) return;
+  const FlowKey key = flows_.key_of(train.flow);
+  std::array<std::uint8_t, kQuotedDatagram> offending{};
+  const std::size_t size = write_quoted_datagram(offending, key, train.parts[0]);
+  answer_errno(now, key.guest, Bytes(offending).first(size), sent.error().value);
+}
+
+void UdpFlows::send_one_by_one(Instant now, const DatagramTrain& train) {
+  const std::size_t segment = train.fields.segment_size;
+  DatagramTrain single = train;
+  single.fields.segment_size = 0;
+  for (Bytes rest : train.parts) {
+    while (!rest.empty()) {
+      const Bytes datagram = rest.first(std::min(segment, rest.size()));
+      single.parts = std::span(&datagram, 1);
+      send_up(now, single);
+      rest = rest.subspan(datagram.size());
     }
   }
-  if (sent) {
-    flow.octets_up += payload.size();
-  } else {
-    context_.drops.add(Drop::kHostError);
-  }
+}
+
+IoStatus UdpFlows::try_send(Instant now, const DatagramTrain& train) {
+  const Flow& flow = *flows_.get(train.flow);
+  const SocketHandle socket = socket_of(flow);
+  if (!socket.is_open()) return std::unexpected(Errno{EBADF});
+  const IoStatus sent = context_.host.send(socket, *flow.destination, train.fields, train.parts);
+  if (sent) return sent;
+  // The kernel reports an earlier datagram's ICMP error on the next call (udp(7)): the error queue
+  // says whose it was, and this datagram is tried once more.
+  const FlowKey key = flows_.key_of(train.flow);
+  const bool is_published = flow.published >= 0;
+  const SocketOwner owner = is_published
+                                ? SocketOwner{.kind = OwnerKind::kPublished,
+                                              .index = static_cast<std::uint32_t>(flow.published)}
+                                : SocketOwner{.kind = OwnerKind::kUdp};
+  Inbox inbox(*this, now, owner,
+              is_published ? MappingKey{.guest = key.guest} : mappings_.key_of(flow.mapping));
+  context_.host.receive_errors(socket, inbox);
+  const bool is_train = train.fields.segment_size != 0;
+  const int error = sent.error().value;
+  if (error == EMSGSIZE || (is_train && is_no_train(error))) return sent;
+  return context_.host.send(socket, *flow.destination, train.fields, train.parts);
 }
 
 void UdpFlows::answer_errno(Instant now, const Endpoint& guest, Bytes offending, int error) {
@@ -366,31 +438,39 @@ void UdpFlows::answer_errno(Instant now, const Endpoint& guest, Bytes offending,
       offending);
 }
 
-bool UdpFlows::on_socket(Instant now, const SocketOwner& owner) {
+bool UdpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
+  SocketHandle socket;
+  MappingKey key;
   if (owner.kind == OwnerKind::kPublished) {
     if (owner.index >= published_.size()) return false;
-    const PublishedUdp& published = published_[owner.index];
-    Inbox inbox(*this, now, owner, MappingKey{.guest = {.port = published.guest_port}});
-    return context_.host.receive(published.socket, kReceiveBudget, inbox);
+    socket = published_[owner.index].socket;
+    key.guest.port = published_[owner.index].guest_port;
+  } else {
+    const FlowId id{.index = owner.index, .generation = owner.generation};
+    const Mapping* const mapping = mappings_.get(id);
+    if (mapping == nullptr) return false;
+    socket = mapping->socket;
+    key = mappings_.key_of(id);
   }
-  const FlowId id{.index = owner.index, .generation = owner.generation};
-  const Mapping* const mapping = mappings_.get(id);
-  if (mapping == nullptr) return false;
-  Inbox inbox(*this, now, owner, mappings_.key_of(id));
-  return context_.host.receive(mapping->socket, kReceiveBudget, inbox);
+  Inbox inbox(*this, now, owner, key);
+  // Errors first: a datagram that is waiting may be the answer to what was sent again after one.
+  if (readiness.has_error) context_.host.receive_errors(socket, inbox);
+  const bool has_more = context_.host.receive(socket, kReceiveBudget, inbox);
+  inbox.deliver_gathered();
+  return has_more;
 }
 
-void UdpFlows::deliver(Instant now, FlowId id, const ReceivedDatagram& datagram) {
-  Flow& flow = *flows_.get(id);
-  const FlowKey& key = flows_.key_of(id);
-  flows_.touch(id, flow.list, now);
-  flow.octets_down += datagram.payload.size();
+void UdpFlows::deliver(const DatagramTrain& train) {
+  Flow* const flow = flows_.get(train.flow);
+  if (flow == nullptr) return;
+  const FlowKey& key = flows_.key_of(train.flow);
+  flow->octets_down += octets_of(train);
   context_.link.send_udp(IpHeaderFields{.source = key.remote.address,
                                         .destination = key.guest.address,
                                         .protocol = IpProtocol::kUdp,
-                                        .traffic_class = datagram.traffic_class,
+                                        .traffic_class = train.fields.traffic_class,
                                         .has_dont_fragment = false},
-                         key.remote.port, key.guest.port, datagram.payload, datagram.segment_size);
+                         key.remote.port, key.guest.port, train.parts, train.fields.segment_size);
 }
 
 void UdpFlows::deliver_error(Instant now, const FlowKey& key, const DatagramError& error) {
@@ -466,7 +546,8 @@ std::optional<std::uint32_t> UdpFlows::rejudge(Instant now, std::uint32_t cursor
     if (!id) return std::nullopt;
     cursor = id->index + 1;
     const FlowKey& key = flows_.key_of(*id);
-    const Flow& flow = *flows_.get(*id);
+    Flow& flow = *flows_.get(*id);
+    flow.refused_train = 0;           // The way may be another one.
     if (!flow.destination) continue;  // Judged when its name has been looked up.
     const Judgement judgement = flow.published >= 0
                                     ? context_.admission.judge_inbound(Protocol::kUdp, key.guest,

@@ -19,7 +19,10 @@
 // first flight can be looked at.
 //
 // Trains (UDP_SEGMENT on the way out, UDP_GRO on the way in, USO on the tap) pass as one buffer
-// each way. Port 53 never comes here: names/ answers it. Multicast goes nowhere.
+// each way, and what one turn of the loop brings of single datagrams is gathered into trains
+// (udp/datagram_trains.h). A train that the path does not take, because its datagrams are larger
+// than the path's MTU, goes datagram by datagram: each is cut or refused as it would have been by
+// itself. Port 53 never comes here: names/ answers it. Multicast goes nowhere.
 //
 // ICMP errors that the host receives for a flow (IP_RECVERR) are shown to the guest as if they had
 // come to it: same reporter, same kind, its own datagram quoted (RFC 5508 REQ-3, by analogy for UDP
@@ -36,6 +39,7 @@
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/name_lookups.h"
+#include "netstack/udp/datagram_trains.h"
 #include "netstack/wire/udp.h"
 
 namespace cordon {
@@ -50,11 +54,14 @@ class UdpFlows final : private LookupWaiters {
  public:
   UdpFlows(const FlowContext& context, NameLookups& lookups, std::vector<PublishedUdp> published);
 
-  /// A datagram, or a train of `segment_size`, from the tap.
+  /// A datagram, or a train of `segment_size`, from the tap. Its payload stays where it is until
+  /// send_gathered().
   void on_datagram(Instant now, const IpPacket& packet, const UdpDatagram& datagram,
                    std::uint16_t segment_size);
+  /// The end of what the tap had waiting.
+  void send_gathered(Instant now);
   /// kUdp and kPublished (its index is that of `published`). True where more may be waiting.
-  bool on_socket(Instant now, const SocketOwner& owner);
+  bool on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
 
   [[nodiscard]] Instant next_deadline() const;
   void on_deadline(Instant now);
@@ -75,6 +82,7 @@ class UdpFlows final : private LookupWaiters {
     NamedChoice choice;
     std::int32_t published = -1;  // index, or -1: an outbound flow with a mapping
     std::uint8_t list = kListNormal;
+    std::uint16_t refused_train = 0;  // not 0: the smallest segment of a train that was not taken
     std::uint32_t id = 0;
     std::uint64_t octets_up = 0;
     std::uint64_t octets_down = 0;
@@ -84,6 +92,7 @@ class UdpFlows final : private LookupWaiters {
     std::uint32_t flows = 0;
   };
   class Inbox;
+  class Outbox;
 
   std::optional<FlowId> open(Instant now, const FlowKey& key, const IpPacket& packet);
   std::optional<FlowId> open_named(Instant now, const FlowKey& key, const IpPacket& packet);
@@ -95,10 +104,12 @@ class UdpFlows final : private LookupWaiters {
                                        std::size_t published);
   bool make_room(Instant now, bool needs_mapping);
   [[nodiscard]] std::optional<FlowId> idle_flow(Instant now) const;
-  void send_up(Instant now, FlowId id, const SendFields& fields, Bytes payload, Bytes offending);
+  void send_up(Instant now, const DatagramTrain& train);
+  void send_one_by_one(Instant now, const DatagramTrain& train);
+  IoStatus try_send(Instant now, const DatagramTrain& train);
   void refuse(Instant now, const Judgement& judgement, Bytes offending);
   void answer_errno(Instant now, const Endpoint& guest, Bytes offending, int error);
-  void deliver(Instant now, FlowId id, const ReceivedDatagram& datagram);
+  void deliver(const DatagramTrain& train);
   void deliver_error(Instant now, const FlowKey& key, const DatagramError& error);
   [[nodiscard]] SocketHandle socket_of(const Flow& flow);
   void end(FlowId id, FlowEnd how);
@@ -111,6 +122,8 @@ class UdpFlows final : private LookupWaiters {
   FlowTable<FlowKey, Flow, kLists> flows_;
   FlowTable<MappingKey, Mapping, 1> mappings_;
   std::vector<PublishedUdp> published_;
+  DatagramTrains up_;
+  DatagramTrains down_;
   std::uint32_t last_id_ = 0;
 };
 

@@ -74,24 +74,30 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
   IoResult<SocketHandle> open_udp(Family /*family*/, SocketOwner owner) override {
     return open(owner);
   }
+  IoResult<SocketHandle> open_query(Family /*family*/, SocketOwner owner) override {
+    return open(owner);
+  }
   IoResult<SocketHandle> open_ping(Family /*family*/, SocketOwner owner) override {
     return open(owner);
   }
   IoStatus send(SocketHandle /*socket*/, const AllowedDestination& destination,
-                const SendFields& /*fields*/, Bytes payload) override {
+                const SendFields& /*fields*/, std::span<const Bytes> parts) override {
+    const Bytes payload = parts.front();
     last_peer = destination.endpoint();
     size = std::min(payload.size(), message.size());
     std::copy_n(payload.begin(), size, message.begin());
     return {};
   }
   bool receive(SocketHandle /*socket*/, std::size_t budget, DatagramSink& sink) override {
-    sink.on_error(DatagramError{.destination = last_peer, .error = ECONNREFUSED});
     if (budget == 0) return false;
     message[2] |= 0x80;  // where it is a DNS query it becomes its own answer
     const std::size_t answer = answers_questions ? add_address() : 0;
     sink.on_datagram(ReceivedDatagram{
         .peer = last_peer, .payload = Bytes(message).first(size + answer), .segment_size = 9});
     return false;
+  }
+  void receive_errors(SocketHandle /*socket*/, DatagramSink& sink) override {
+    sink.on_error(DatagramError{.destination = last_peer, .error = ECONNREFUSED});
   }
   void close(SocketHandle /*socket*/) override { --open_count; }
 

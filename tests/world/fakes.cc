@@ -140,40 +140,52 @@ IoResult<SocketHandle> FakeHost::open_ping(Family family, SocketOwner owner) {
 }
 
 IoStatus FakeHost::send(SocketHandle handle, const AllowedDestination& destination,
-                        const SendFields& fields, Bytes payload) {
+                        const SendFields& fields, std::span<const Bytes> parts) {
   FakeSocket& socket = sockets_.at(handle, "send");
   if (const int error = script_.next(Call::kSend)) return std::unexpected(Errno{error});
   if (socket.kind == OwnerKind::kUdp || socket.kind == OwnerKind::kDns) {
     EXPECT_EQ(socket.family, destination.endpoint().address.family());
   }
-  socket.sent.push_back(SentDatagram{.destination = destination.endpoint(),
-                                     .fields = fields,
-                                     .payload = Octets(payload.begin(), payload.end())});
+  SentDatagram sent{.destination = destination.endpoint(),
+                    .fields = fields,
+                    .payload = {},
+                    .parts = parts.size()};
+  for (const Bytes part : parts) sent.payload.insert(sent.payload.end(), part.begin(), part.end());
+  const bool is_train = fields.segment_size != 0;
+  EXPECT_TRUE(is_train || parts.size() == 1) << "a datagram in parts";
+  const std::size_t size = is_train ? fields.segment_size : sent.payload.size();
+  if (size > largest_datagram && is_train) return std::unexpected(Errno{EINVAL});
+  if (size > largest_datagram && !fields.may_fragment) return std::unexpected(Errno{EMSGSIZE});
+  socket.sent.push_back(std::move(sent));
   return {};
 }
 
 bool FakeHost::receive(SocketHandle handle, std::size_t budget, DatagramSink& sink) {
-  FakeSocket& first = sockets_.at(handle, "receive");
-  while (!first.errors.empty()) {
-    WaitingError waiting = std::move(first.errors.front());
-    first.errors.pop_front();
-    waiting.error.payload = waiting.payload;
-    sink.on_error(waiting.error);
-    if (!sockets_.is_open(handle)) return false;
-  }
-  for (; budget > 0; --budget) {
-    // The owner may close the socket over what it gets.
-    if (!sockets_.is_open(handle)) return false;
-    FakeSocket& socket = sockets_.at(handle, "receive");
-    if (socket.waiting.empty()) return false;
-    const WaitingDatagram waiting = std::move(socket.waiting.front());
+  // Taken at once, as recvmmsg() does: the owner may close the socket over what it gets.
+  FakeSocket& socket = sockets_.at(handle, "receive");
+  received_.clear();
+  for (; budget > 0 && !socket.waiting.empty(); --budget) {
+    received_.push_back(std::move(socket.waiting.front()));
     socket.waiting.pop_front();
+  }
+  for (const WaitingDatagram& waiting : received_) {
     sink.on_datagram(ReceivedDatagram{.peer = waiting.peer,
                                       .payload = waiting.payload,
                                       .segment_size = waiting.segment_size,
                                       .traffic_class = waiting.traffic_class});
   }
-  return true;
+  return budget == 0;
+}
+
+void FakeHost::receive_errors(SocketHandle handle, DatagramSink& sink) {
+  while (sockets_.is_open(handle)) {
+    FakeSocket& socket = sockets_.at(handle, "receive_errors");
+    if (socket.errors.empty()) return;
+    WaitingError waiting = std::move(socket.errors.front());
+    socket.errors.pop_front();
+    waiting.error.payload = waiting.payload;
+    sink.on_error(waiting.error);
+  }
 }
 
 IoResult<SocketHandle> FakeGuest::adopt(const Adoption& adoption, SocketOwner owner) {
@@ -341,7 +353,9 @@ TapSend FakeTap::send(const FrameOut& frame) {
   if (!keeps_frames) return answer;
   Frame kept;
   kept.octets.assign(frame.headers.begin(), frame.headers.end());
-  kept.octets.insert(kept.octets.end(), frame.payload.begin(), frame.payload.end());
+  for (const Bytes part : frame.payload) {
+    kept.octets.insert(kept.octets.end(), part.begin(), part.end());
+  }
   kept.unfinished = Unfinished{.checksum_start = frame.checksum_start,
                                .checksum_offset = frame.checksum_offset,
                                .segment_size = frame.udp_segment_size};

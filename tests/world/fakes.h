@@ -52,6 +52,7 @@ struct SentDatagram {
   Endpoint destination;
   SendFields fields;
   Octets payload;
+  std::size_t parts = 1;  // of a train
 };
 
 struct WaitingDatagram {
@@ -141,20 +142,29 @@ class FakeHost final : public HostSockets {
   IoStatus own(SocketHandle socket, SocketOwner owner) override;
   void set_listening(SocketHandle listener, SocketOwner owner, bool is_on) override;
   IoResult<SocketHandle> open_udp(Family family, SocketOwner owner) override;
+  IoResult<SocketHandle> open_query(Family family, SocketOwner owner) override {
+    return open_udp(family, owner);
+  }
   IoResult<SocketHandle> open_ping(Family family, SocketOwner owner) override;
   IoStatus send(SocketHandle socket, const AllowedDestination& destination,
-                const SendFields& fields, Bytes payload) override;
+                const SendFields& fields, std::span<const Bytes> parts) override;
   bool receive(SocketHandle socket, std::size_t budget, DatagramSink& sink) override;
+  void receive_errors(SocketHandle socket, DatagramSink& sink) override;
   void close(SocketHandle socket) override { sockets_.end(socket, End::kClosed); }
 
   /// Connections that wait to be accepted.
   std::deque<Endpoint> backlog;
   bool is_listening = true;
   std::vector<Endpoint> dialled;
+  /// The path's MTU: a train of larger datagrams is not taken (udp(7)), and one of them alone is
+  /// too big where it may not be cut.
+  std::size_t largest_datagram = 65507;
 
  private:
   Sockets& sockets_;
   Script& script_;
+  // What was handed on last: payloads stay until the next receive().
+  std::vector<WaitingDatagram> received_;
 };
 
 class FakeGuest final : public GuestSockets {

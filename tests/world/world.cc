@@ -94,11 +94,17 @@ TranslatorPorts World::open_ports(const WorldOptions& options) {
   return ports;
 }
 
-void World::guest_sends(const Packet& packet) {
-  const Octets frame = packet.frame();
-  translator.on_frame(now, FrameIn{.frame = frame,
-                                   .is_checksum_trusted = packet.segment_size() != 0,
-                                   .udp_segment_size = packet.segment_size()});
+void World::guest_sends(const Packet& packet) { guest_sends_at_once({packet}); }
+
+void World::guest_sends_at_once(const std::vector<Packet>& packets) {
+  std::deque<Octets> octets;
+  std::vector<FrameIn> frames;
+  for (const Packet& packet : packets) {
+    frames.push_back(FrameIn{.frame = octets.emplace_back(packet.frame()),
+                             .is_checksum_trusted = packet.segment_size() != 0,
+                             .udp_segment_size = packet.segment_size()});
+  }
+  translator.on_frames(now, frames);
   run_due();
 }
 
@@ -168,6 +174,13 @@ void World::datagram_arrives(SocketHandle socket, const Endpoint& peer, Octets p
   sockets.at(socket, "a datagram")
       .waiting.push_back(WaitingDatagram{
           .peer = peer, .payload = std::move(payload), .segment_size = segment_size});
+  is_ready(socket, Readiness{.is_readable = true});
+}
+
+void World::datagrams_arrive(SocketHandle socket, std::vector<WaitingDatagram> datagrams) {
+  for (WaitingDatagram& datagram : datagrams) {
+    sockets.at(socket, "a datagram").waiting.push_back(std::move(datagram));
+  }
   is_ready(socket, Readiness{.is_readable = true});
 }
 

@@ -59,6 +59,8 @@ class World {
 
   // The guest.
   void guest_sends(const Packet& packet);
+  /// All of them before the loop turns, as the tap's queue holds them.
+  void guest_sends_at_once(const std::vector<Packet>& packets);
   void guest_sends_frame(const Octets& frame);
 
   // The host's answer to a dial, the last one unless told otherwise.
@@ -88,6 +90,8 @@ class World {
                         std::uint16_t segment_size = 0);
   void datagram_arrives(SocketHandle socket, const Endpoint& peer, Octets payload,
                         std::uint16_t segment_size = 0);
+  /// All of them before the loop turns.
+  void datagrams_arrive(SocketHandle socket, std::vector<WaitingDatagram> datagrams);
   void error_arrives(SocketHandle socket, const DatagramError& error, Octets payload = {});
   /// An event of any kind for a socket, as epoll would give it.
   void is_ready(SocketHandle socket, const Readiness& readiness);
