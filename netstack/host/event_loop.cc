@@ -77,14 +77,13 @@ void EventLoop::set_readable(int descriptor, SocketOwner owner, bool is_on) {
 }
 
 std::span<const SocketEvent> EventLoop::wait(Instant now, Instant deadline) {
-  std::array<epoll_event, kEvents> ready;  // NOLINT: filled by the kernel
   // syscalls: epoll_wait
-  const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()),
+  const int count = epoll_wait(epoll_.get(), ready_.data(), static_cast<int>(ready_.size()),
                                timeout_milliseconds(now, deadline));
   if (count <= 0) return {};  // EINTR: the caller looks at the clock and comes again.
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-    events_[i] =
-        SocketEvent{.owner = unpack(ready[i].data.u64), .readiness = readiness_of(ready[i].events)};
+    events_[i] = SocketEvent{.owner = unpack(ready_[i].data.u64),
+                             .readiness = readiness_of(ready_[i].events)};
   }
   return std::span(events_).first(static_cast<std::size_t>(count));
 }

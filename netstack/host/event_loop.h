@@ -42,6 +42,7 @@ class EventLoop {
 
   static constexpr std::size_t kEvents = 256;
   UniqueFd epoll_;
+  std::array<epoll_event, kEvents> ready_{};  // as the kernel tells them
   std::array<SocketEvent, kEvents> events_{};
 };
 

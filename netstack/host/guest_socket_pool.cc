@@ -49,7 +49,8 @@ IoResult<UniqueFd> make_socket(GuestSocketKind kind) {
   if (!set_transparent(fd, v4)) return std::unexpected(Errno{errno});
   const bool is_adopted = kind == GuestSocketKind::kAdoptV4 || kind == GuestSocketKind::kAdoptV6;
   if (is_adopted) {
-    if (!set_option(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON)) {
+    if (!set_option(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON) ||
+        !set_option(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE)) {
       return std::unexpected(Errno{errno});
     }
   } else {

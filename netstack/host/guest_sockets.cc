@@ -64,11 +64,9 @@ bool repair_window(int descriptor, const Adoption& adoption) {
   return setsockopt(descriptor, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, sizeof(window)) == 0;
 }
 
-// The queue selected by the preset is the send queue with its sequence unset; the order of the two
-// sequence numbers is the kernel's: they can be set only before the connect.
+// The preset has selected the send queue. Sequence numbers can be set only before the connect.
 IoStatus repair(int descriptor, const Adoption& adoption) {
   const bool has_sequences =
-      set_option(descriptor, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE) &&
       set_queue_sequence(descriptor, adoption.iss.plus(1)) &&
       set_option(descriptor, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE) &&
       set_queue_sequence(descriptor, adoption.irs.plus(1));
@@ -84,17 +82,18 @@ IoStatus repair(int descriptor, const Adoption& adoption) {
 
 }  // namespace
 
-IoResult<SocketHandle> KernelGuestSockets::adopt(const Adoption& adoption, SocketOwner owner) {
+IoResult<SocketHandle> KernelGuestSockets::adopt(const Adoption& adoption) {
   IoResult<UniqueFd> socket = pool_.take(
       adoption.guest.address.is_v4() ? GuestSocketKind::kAdoptV4 : GuestSocketKind::kAdoptV6);
   if (!socket) return std::unexpected(socket.error());
   if (const IoStatus repaired = repair(socket->get(), adoption); !repaired) {
     return std::unexpected(repaired.error());
   }
-  if (const IoStatus watched = loop_.watch_edges(socket->get(), owner); !watched) {
-    return std::unexpected(watched.error());
-  }
   return SocketHandle{socket->release()};
+}
+
+IoStatus KernelGuestSockets::own(SocketHandle socket, SocketOwner owner) {
+  return loop_.watch_edges(socket.descriptor, owner);
 }
 
 IoResult<SocketHandle> KernelGuestSockets::dial(const Endpoint& client, const Endpoint& guest,

@@ -24,7 +24,8 @@ class KernelGuestSockets final : public GuestSockets {
   KernelGuestSockets(EventLoop& loop, GuestSocketPool& pool, std::uint32_t link_index)
       : loop_(loop), pool_(pool), link_index_(link_index) {}
 
-  IoResult<SocketHandle> adopt(const Adoption& adoption, SocketOwner owner) override;
+  IoResult<SocketHandle> adopt(const Adoption& adoption) override;
+  IoStatus own(SocketHandle socket, SocketOwner owner) override;
   IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                               SocketOwner owner) override;
   IoStatus dial_result(SocketHandle socket, const Readiness& readiness) override;

@@ -142,18 +142,16 @@ KernelHostSockets::KernelHostSockets(EventLoop& loop)
 IoResult<SocketHandle> KernelHostSockets::dial(const AllowedDestination& destination,
                                                SocketOwner owner) {
   const Endpoint& endpoint = destination.endpoint();
-  const int family = socket_family(endpoint.address.family());
-  // syscalls: socket(SOCK_STREAM) connect
-  UniqueFd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-  if (!socket.is_open()) return std::unexpected(Errno{errno});
-  preset_stream(socket.get());
+  IoResult<UniqueFd> socket = ready_.take(endpoint.address.family());
+  if (!socket) return std::unexpected(socket.error());
   const SocketAddress address(endpoint);
-  if (connect(socket.get(), address.get(), address.size()) != 0 && errno != EINPROGRESS) {
+  // syscalls: connect
+  if (connect(socket->get(), address.get(), address.size()) != 0 && errno != EINPROGRESS) {
     return std::unexpected(Errno{errno});
   }
-  const IoStatus watched = loop_.watch_edges(socket.get(), owner);
+  const IoStatus watched = loop_.watch_edges(socket->get(), owner);
   if (!watched) return std::unexpected(watched.error());
-  return SocketHandle{socket.release()};
+  return SocketHandle{socket->release()};
 }
 
 IoStatus KernelHostSockets::dial_result(SocketHandle socket, const Readiness& readiness) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "netstack/host/event_loop.h"
+#include "netstack/host/ready_sockets.h"
 #include "netstack/host/socket_address.h"
 #include "netstack/host/socket_options.h"
 #include "netstack/seams/host_sockets.h"
@@ -39,6 +40,10 @@ class KernelHostSockets final : public HostSockets {
   bool receive(SocketHandle socket, std::size_t budget, DatagramSink& sink) override;
   void receive_errors(SocketHandle socket, DatagramSink& sink) override;
   void close(SocketHandle socket) override;
+
+  /// For the moments without anything else to do.
+  [[nodiscard]] bool wants_ready_sockets() const { return ready_.wants_one(); }
+  void make_ready_socket() { ready_.make_one(); }
 
  private:
   // What IP_MTU_DISCOVER of a socket was last set to.
@@ -65,6 +70,7 @@ class KernelHostSockets final : public HostSockets {
   std::optional<ReceivedDatagram> received(std::size_t index);
 
   EventLoop& loop_;
+  ReadySockets ready_;
   std::unique_ptr<std::uint8_t[], Free> rooms_;
   std::array<mmsghdr, kBatch> messages_{};
   std::array<Inbound, kBatch> inbound_;

@@ -28,7 +28,8 @@ struct LinkRequest {
   ifinfomsg link;
 };
 
-using Reply = std::array<std::uint8_t, 8192>;
+// Longer than any answer about one route or one link.
+constexpr std::size_t kReplySize = 8192;
 
 RouteRequest route_request(const IpAddress& address, std::uint32_t sequence) {
   const Bytes octets = address.octets();
@@ -51,7 +52,7 @@ RouteRequest route_request(const IpAddress& address, std::uint32_t sequence) {
 // Sends one request and receives its one answer: the message's payload, or the errno that the
 // kernel answered with, or EPROTO where the answer is none.
 IoResult<Bytes> ask(int socket, const nlmsghdr& header, const void* request,
-                    std::uint16_t answer_type, Reply& reply) {
+                    std::uint16_t answer_type, MutableBytes reply) {
   // syscalls: sendto recvfrom
   if (send(socket, request, header.nlmsg_len, 0) < 0) return std::unexpected(Errno{errno});
   // An answer to an earlier question that was given up on is passed over, a bounded number of
@@ -133,6 +134,8 @@ bool means_no_route(int error) {
 
 }  // namespace
 
+FibQuery::FibQuery(UniqueFd socket) : socket_(std::move(socket)), reply_(kReplySize) {}
+
 Result<FibQuery> FibQuery::open() {
   UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!socket.is_open()) return errno_error("netlink socket for route queries");
@@ -148,8 +151,8 @@ Result<FibQuery> FibQuery::open() {
 
 RouteFacts FibQuery::lookup(const IpAddress& address) {
   const RouteRequest request = route_request(address, ++sequence_);
-  Reply reply;  // NOLINT: filled by the kernel
-  const IoResult<Bytes> payload = ask(socket_.get(), request.header, &request, RTM_NEWROUTE, reply);
+  const IoResult<Bytes> payload =
+      ask(socket_.get(), request.header, &request, RTM_NEWROUTE, reply_);
   RouteFacts facts{.type = RouteFacts::Type::kLocal};
   if (!payload) {
     if (means_no_route(payload.error().value)) facts.type = RouteFacts::Type::kUnreachable;
@@ -188,8 +191,7 @@ std::uint16_t FibQuery::hardware_type(std::uint32_t interface_index) {
   request.header.nlmsg_flags = NLM_F_REQUEST;
   request.header.nlmsg_seq = ++sequence_;
   request.link.ifi_index = static_cast<int>(interface_index);
-  Reply reply;  // NOLINT: filled by the kernel
-  const IoResult<Bytes> payload = ask(socket_.get(), request.header, &request, RTM_NEWLINK, reply);
+  const IoResult<Bytes> payload = ask(socket_.get(), request.header, &request, RTM_NEWLINK, reply_);
   ifinfomsg link{};
   if (!payload || payload->size() < sizeof(link)) return 0;
   std::memcpy(&link, payload->data(), sizeof(link));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "netstack/base/result.h"
 #include "netstack/base/unique_fd.h"
@@ -23,11 +24,12 @@ class FibQuery final : public RouteQuery {
   RouteFacts lookup(const IpAddress& address) override;
 
  private:
-  explicit FibQuery(UniqueFd socket) : socket_(std::move(socket)) {}
+  explicit FibQuery(UniqueFd socket);
   [[nodiscard]] bool is_tunnel(std::uint32_t interface_index);
   [[nodiscard]] std::uint16_t hardware_type(std::uint32_t interface_index);
 
   UniqueFd socket_;
+  std::vector<std::uint8_t> reply_;
   std::uint32_t sequence_ = 0;
 };
 

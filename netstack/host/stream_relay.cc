@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kMaxPipes = 512;
 // Pipes that stay open while nobody holds them.
 constexpr std::size_t kCachedPipes = 16;
+// Sockets that wait to be closed.
+constexpr std::size_t kMaxEnded = 32;
 // What one splice may take: more than a pipe holds, so the pipe decides.
 constexpr std::size_t kSpliceSize = std::size_t{1024} * 1024;
 constexpr std::size_t kCopySize = std::size_t{16} * 1024;
@@ -49,6 +51,7 @@ struct StreamRelay::Step {
 };
 
 StreamRelay::StreamRelay() : pipes_(kMaxPipes), buffer_(kCopySize) {
+  ended_.reserve(kMaxEnded);
   free_.reserve(kMaxPipes);
   closed_.reserve(kMaxPipes);
   for (std::size_t i = kMaxPipes; i > 0; --i) closed_.push_back(static_cast<std::int32_t>(i - 1));
@@ -219,8 +222,16 @@ void StreamRelay::shutdown_write(SocketHandle socket) {
 }
 
 void StreamRelay::close(SocketHandle socket) {
-  set_reset_on_close(socket.descriptor, false);
-  UniqueFd(socket.descriptor).reset();
+  if (ended_.size() == kMaxEnded) close_ended();
+  ended_.emplace_back(socket.descriptor);
+}
+
+void StreamRelay::close_ended() {
+  for (UniqueFd& socket : ended_) {
+    set_reset_on_close(socket.get(), false);
+    socket.reset();
+  }
+  ended_.clear();
 }
 
 void StreamRelay::reset(SocketHandle socket) { UniqueFd(socket.descriptor).reset(); }

@@ -36,6 +36,11 @@ class StreamRelay final : public Streams {
   void reset(SocketHandle socket) override;
   void drop_hold(PipeHold& hold) override;
 
+  /// What close() left for a moment without anything else to do: most of it is the work of telling
+  /// the peer, and the next connection need not wait for that.
+  [[nodiscard]] bool has_ended() const { return !ended_.empty(); }
+  void close_ended();
+
  private:
   struct Pipe {
     UniqueFd read;
@@ -56,6 +61,7 @@ class StreamRelay final : public Streams {
   std::vector<std::int32_t> free_;    // open and empty
   std::vector<std::int32_t> closed_;  // places in pipes_ without a pipe
   std::vector<std::uint8_t> buffer_;
+  std::vector<UniqueFd> ended_;  // to be closed in good order
 };
 
 }  // namespace cordon

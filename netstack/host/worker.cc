@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <utility>
 
+#include "netstack/flow/descriptor_share.h"
 #include "netstack/flow/limits.h"
 #include "netstack/host/control_channel.h"
 #include "netstack/host/event_loop.h"
@@ -27,6 +28,8 @@ namespace {
 constexpr int kSocketTurns = 4;
 // Changes on a host come in bursts (an interface going up is a dozen messages).
 constexpr Duration kChangeRest = std::chrono::milliseconds(20);
+// Chores wait for a turn without events, and no longer than this.
+constexpr Duration kChoresWait = std::chrono::milliseconds(1);
 
 // Each value is given once and kept nowhere; the kernel is asked for some at a time.
 class KernelEntropy final : public Entropy {
@@ -48,14 +51,10 @@ class KernelEntropy final : public Entropy {
   std::size_t next_ = values_.size();
 };
 
-// Each TCP flow takes two descriptors; UDP, echo and DNS have their own bounds, and share what a
-// small limit leaves.
 std::size_t max_tcp_flows() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMaxFlows / 2;
-  const std::size_t descriptors = limit.rlim_cur;
-  const std::size_t left = descriptors - std::min(descriptors / 2, kReservedDescriptors);
-  return std::max<std::size_t>(std::min(left / 3, kMaxFlows), 16);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kFewestTcpFlows;
+  return tcp_flows_within(limit.rlim_cur);
 }
 
 class KernelWorker final : public Worker {
@@ -91,6 +90,8 @@ class KernelWorker final : public Worker {
 
  private:
   int serve();
+  [[nodiscard]] bool has_chores() const;
+  void do_chores(Instant now, bool is_idle);
   TranslatorPorts ports() const;
   Status watch(int descriptor, SocketOwner owner, const char* what);
   bool on_event(Instant now, const SocketEvent& event);
@@ -114,6 +115,7 @@ class KernelWorker final : public Worker {
   Translator translator_;
   HostChange pending_change_;
   Instant change_due_ = kNever;
+  Instant chores_since_{};
 };
 
 TranslatorPorts KernelWorker::ports() const {
@@ -159,6 +161,7 @@ Status KernelWorker::watch_all() {
 int KernelWorker::run() {
   const int error = serve();
   published_.clear();
+  streams_.close_ended();
   control_.close();
   return error;
 }
@@ -166,8 +169,8 @@ int KernelWorker::run() {
 int KernelWorker::serve() {
   Instant now = monotonic_now();
   while (true) {
-    const Instant deadline = std::min(translator_.next_deadline(), change_due_);
-    const std::span<const SocketEvent> events = loop_.wait(now, deadline);
+    const Instant due = std::min(translator_.next_deadline(), change_due_);
+    const std::span<const SocketEvent> events = loop_.wait(now, has_chores() ? now : due);
     now = monotonic_now();
     for (const SocketEvent& event : events) {
       if (!on_event(now, event)) return 0;
@@ -178,7 +181,22 @@ int KernelWorker::serve() {
       pending_change_ = {};
     }
     if (translator_.next_deadline() <= now) translator_.on_deadline(now);
+    do_chores(now, events.empty());
     if (translator_.is_tap_gone()) return EBADFD;
+  }
+}
+
+// What is somebody's due, but nobody waits for: sockets to close, and those for dials to come.
+bool KernelWorker::has_chores() const {
+  return streams_.has_ended() || host_.wants_ready_sockets();
+}
+
+void KernelWorker::do_chores(Instant now, bool is_idle) {
+  if (!streams_.has_ended()) {
+    chores_since_ = now;
+    if (is_idle && host_.wants_ready_sockets()) host_.make_ready_socket();
+  } else if (is_idle || now - chores_since_ >= kChoresWait) {
+    streams_.close_ended();
   }
 }
 

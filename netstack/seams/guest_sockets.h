@@ -28,8 +28,10 @@ struct Adoption {
 class GuestSockets {
  public:
   virtual ~GuestSockets() = default;
-  /// A socket in ESTABLISHED, without a packet sent. ENOBUFS: none is at hand this moment.
-  virtual IoResult<SocketHandle> adopt(const Adoption& adoption, SocketOwner owner) = 0;
+  /// A socket in ESTABLISHED, without a packet sent. ENOBUFS: none is at hand this moment. Its
+  /// events go to nobody until own() names somebody, who is then told what is there already.
+  virtual IoResult<SocketHandle> adopt(const Adoption& adoption) = 0;
+  virtual IoStatus own(SocketHandle socket, SocketOwner owner) = 0;
   /// An ordinary connect() to the guest from `client`'s address and port (IP_TRANSPARENT).
   /// EADDRNOTAVAIL where that four-tuple is taken.
   virtual IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,

@@ -274,12 +274,14 @@ void TcpFlows::connected(Instant now, FlowId id) {
 void TcpFlows::adopt(Instant now, FlowId id) {
   Flow& flow = *table_.get(id);
   const FlowKey key = table_.key_of(id);
-  const IoResult<SocketHandle> guest =
-      context_.guest.adopt(adoption_of(key, flow.syn), owner_of(OwnerKind::kTcpGuest, id));
+  const IoResult<SocketHandle> guest = context_.guest.adopt(adoption_of(key, flow.syn));
   if (!guest) return adoption_failed(now, id, guest.error().value);
   flow.guest = *guest;
   // Before any octet can come from the new socket: a guest in SYN-SENT drops what is no SYN-ACK.
   send_syn_ack(key, flow.syn);
+  // The guest is on its way with its first octets; all that follows is done meanwhile.
+  const IoStatus owned = context_.guest.own(*guest, owner_of(OwnerKind::kTcpGuest, id));
+  if (!owned) return end(id, FlowEnd::kReset);
   begin_stream(now, id);
 }
 

@@ -57,7 +57,7 @@ def enter():
 
 
 def _raise_descriptor_limit():
-    """Ten thousand flows need thirty thousand descriptors. Only root may raise the hard limit, and not every
+    """Ten thousand flows need twenty-two thousand descriptors. Only root may raise the hard limit, and not every
     container's root."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = int(pathlib.Path("/proc/sys/fs/nr_open").read_text())
@@ -69,9 +69,9 @@ def _raise_descriptor_limit():
 
 
 def most_flows():
-    """Idle flows that fit the descriptor limit: a tool needs two for each, and cordon keeps a third for flows of
-    other kinds."""
-    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 3 // 100 * 100
+    """Idle flows that fit the descriptor limit: a tool needs two for each, and cordon keeps some for flows of other
+    kinds (netstack/flow/descriptor_share.h)."""
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1200) // 2 // 100 * 100
 
 
 def endpoint(address):

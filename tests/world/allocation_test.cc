@@ -101,9 +101,7 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
   }
   void close(SocketHandle /*socket*/) override { --open_count; }
 
-  IoResult<SocketHandle> adopt(const Adoption& /*adoption*/, SocketOwner owner) override {
-    return open(owner);
-  }
+  IoResult<SocketHandle> adopt(const Adoption& /*adoption*/) override { return open({}); }
   IoResult<SocketHandle> dial(const Endpoint& /*client*/, const Endpoint& /*guest*/,
                               SocketOwner owner) override {
     return open(owner);

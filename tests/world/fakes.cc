@@ -188,13 +188,21 @@ void FakeHost::receive_errors(SocketHandle handle, DatagramSink& sink) {
   }
 }
 
-IoResult<SocketHandle> FakeGuest::adopt(const Adoption& adoption, SocketOwner owner) {
+IoResult<SocketHandle> FakeGuest::adopt(const Adoption& adoption) {
   if (const int error = script_.next(Call::kAdopt)) return std::unexpected(Errno{error});
   adoptions.push_back(adoption);
-  FakeSocket& socket = sockets_.open(OwnerKind::kTcpGuest, owner);
+  FakeSocket& socket = sockets_.open(OwnerKind::kTcpGuest, {});
+  socket.is_owned = false;
   socket.remote = adoption.guest;
   socket.local = adoption.remote;
   return socket.handle;
+}
+
+IoStatus FakeGuest::own(SocketHandle handle, SocketOwner owner) {
+  FakeSocket& socket = sockets_.at(handle, "own");
+  if (const int error = script_.next(Call::kOwn)) return std::unexpected(Errno{error});
+  sockets_.give(socket, owner);
+  return {};
 }
 
 IoResult<SocketHandle> FakeGuest::dial(const Endpoint& client, const Endpoint& guest,

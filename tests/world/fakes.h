@@ -171,7 +171,8 @@ class FakeGuest final : public GuestSockets {
  public:
   FakeGuest(Sockets& sockets, Script& script) : sockets_(sockets), script_(script) {}
 
-  IoResult<SocketHandle> adopt(const Adoption& adoption, SocketOwner owner) override;
+  IoResult<SocketHandle> adopt(const Adoption& adoption) override;
+  IoStatus own(SocketHandle socket, SocketOwner owner) override;
   IoResult<SocketHandle> dial(const Endpoint& client, const Endpoint& guest,
                               SocketOwner owner) override;
   IoStatus dial_result(SocketHandle socket, const Readiness& readiness) override;

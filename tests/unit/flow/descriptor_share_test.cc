@@ -1,0 +1,34 @@
+#include "netstack/flow/descriptor_share.h"
+
+#include <gtest/gtest.h>
+
+namespace cordon {
+namespace {
+
+TEST(DescriptorShare, ThirtyThousandFlowsFitTheTranslatorsLimit) {
+  EXPECT_GE(tcp_flows_within(65536), 30000U);
+}
+
+TEST(DescriptorShare, TwoDescriptorsAreEnoughForAFlow) {
+  EXPECT_EQ(tcp_flows_within(20000), (20000U - 128 - 1024) / 2);
+  EXPECT_GE(tcp_flows_within(21200), 10000U);
+}
+
+TEST(DescriptorShare, NoLimitGivesMoreFlowsThanTheTableHas) {
+  EXPECT_EQ(tcp_flows_within(1'048'576), kMaxFlows);
+}
+
+TEST(DescriptorShare, ASmallLimitIsSharedToo) {
+  EXPECT_EQ(tcp_flows_within(256), 48U);
+  EXPECT_EQ(tcp_flows_within(20), kFewestTcpFlows);
+}
+
+TEST(DescriptorShare, FlowsNeverTakeWhatIsLeftToOthers) {
+  for (std::size_t limit = 256; limit < 131072; limit += 111) {
+    const std::size_t others = limit - 2 * tcp_flows_within(limit);
+    EXPECT_GE(others, std::min<std::size_t>(limit / 4, 1024)) << limit;
+  }
+}
+
+}  // namespace
+}  // namespace cordon
