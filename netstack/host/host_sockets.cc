@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
+#include <utility>
 
 #include "netstack/host/socket_address.h"
 #include "netstack/host/socket_options.h"
@@ -121,6 +122,14 @@ bool is_ttl_exceeded(const sock_extended_err& error) {
          (error.ee_origin == SO_EE_ORIGIN_ICMP6 && error.ee_type == ICMPV6_TIME_EXCEED);
 }
 
+UniqueFd make_query_socket(Family family) {
+  // syscalls: socket(SOCK_DGRAM)
+  UniqueFd socket(
+      ::socket(socket_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
+  if (socket.is_open()) preset_datagram(socket.get(), family, DatagramUse::kQuery);
+  return socket;
+}
+
 }  // namespace
 
 KernelHostSockets::KernelHostSockets(EventLoop& loop)
@@ -137,6 +146,7 @@ KernelHostSockets::KernelHostSockets(EventLoop& loop)
                                   .msg_iovlen = 1,
                                   .msg_control = inbound.control.data()};
   }
+  prepare();
 }
 
 IoResult<SocketHandle> KernelHostSockets::dial(const AllowedDestination& destination,
@@ -194,10 +204,7 @@ IoResult<SocketHandle> KernelHostSockets::open_datagram(Family family, int proto
   if (!socket.is_open()) return std::unexpected(Errno{errno});
   preset_datagram(socket.get(), family, use);
   const auto index = static_cast<std::size_t>(socket.get());
-  if (index < fragmenting_.size()) {
-    // A question is smaller than any path's MTU: the kernel's own way is as good as any.
-    fragmenting_[index] = use == DatagramUse::kQuery ? Fragmenting::kMay : Fragmenting::kUnset;
-  }
+  if (index < fragmenting_.size()) fragmenting_[index] = Fragmenting::kUnset;
   const IoStatus watched = loop_.watch_readable(socket.get(), owner);
   if (!watched) return std::unexpected(watched.error());
   return SocketHandle{socket.release()};
@@ -207,8 +214,38 @@ IoResult<SocketHandle> KernelHostSockets::open_udp(Family family, SocketOwner ow
   return open_datagram(family, IPPROTO_UDP, owner, DatagramUse::kFlow);
 }
 
-IoResult<SocketHandle> KernelHostSockets::open_query(Family family, SocketOwner owner) {
-  return open_datagram(family, IPPROTO_UDP, owner, DatagramUse::kQuery);
+IoResult<SocketHandle> KernelHostSockets::ask(const AllowedDestination& whom, Bytes question,
+                                              SocketOwner owner) {
+  UniqueFd socket = take_spare(whom.endpoint().address.family());
+  if (!socket.is_open()) return std::unexpected(Errno{errno});
+  const SocketAddress address(whom.endpoint());
+  // syscalls: sendto
+  if (sendto(socket.get(), question.data(), question.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+             address.get(), address.size()) < 0) {
+    return std::unexpected(Errno{errno});
+  }
+  // Now that the question is on its way: an answer that is there already is reported all the same.
+  const IoStatus watched = loop_.watch_readable(socket.get(), owner);
+  if (!watched) return std::unexpected(watched.error());
+  return SocketHandle{socket.release()};
+}
+
+// Nothing says whether a question may be cut: it is smaller than any path's MTU.
+UniqueFd KernelHostSockets::take_spare(Family family) {
+  Spare& spare = spares_[family == Family::kIpv4 ? 0 : 1];
+  spare.is_wanted = true;
+  if (!spare.socket.is_open()) return make_query_socket(family);
+  return std::move(spare.socket);
+}
+
+// Once for each question: a family that the host has not is not asked for again and again.
+void KernelHostSockets::prepare() {
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    Spare& spare = spares_[family == Family::kIpv4 ? 0 : 1];
+    if (std::exchange(spare.is_wanted, false) && !spare.socket.is_open()) {
+      spare.socket = make_query_socket(family);
+    }
+  }
 }
 
 IoResult<SocketHandle> KernelHostSockets::open_ping(Family family, SocketOwner owner) {

@@ -33,7 +33,8 @@ class KernelHostSockets final : public HostSockets {
   IoStatus own(SocketHandle socket, SocketOwner owner) override;
   void set_listening(SocketHandle listener, SocketOwner owner, bool is_on) override;
   IoResult<SocketHandle> open_udp(Family family, SocketOwner owner) override;
-  IoResult<SocketHandle> open_query(Family family, SocketOwner owner) override;
+  IoResult<SocketHandle> ask(const AllowedDestination& whom, Bytes question,
+                             SocketOwner owner) override;
   IoResult<SocketHandle> open_ping(Family family, SocketOwner owner) override;
   IoStatus send(SocketHandle socket, const AllowedDestination& destination,
                 const SendFields& fields, std::span<const Bytes> parts) override;
@@ -44,6 +45,9 @@ class KernelHostSockets final : public HostSockets {
   /// For the moments without anything else to do.
   [[nodiscard]] bool wants_ready_sockets() const { return ready_.wants_one(); }
   void make_ready_socket() { ready_.make_one(); }
+  /// Before the loop waits: makes the socket of the next question while this one's answer is on its
+  /// way.
+  void prepare();
 
  private:
   // What IP_MTU_DISCOVER of a socket was last set to.
@@ -66,6 +70,7 @@ class KernelHostSockets final : public HostSockets {
 
   IoResult<SocketHandle> open_datagram(Family family, int protocol, SocketOwner owner,
                                        DatagramUse use);
+  UniqueFd take_spare(Family family);
   void set_may_fragment(int descriptor, Family family, bool may_fragment);
   std::optional<ReceivedDatagram> received(std::size_t index);
 
@@ -75,6 +80,12 @@ class KernelHostSockets final : public HostSockets {
   std::array<mmsghdr, kBatch> messages_{};
   std::array<Inbound, kBatch> inbound_;
   std::vector<Fragmenting> fragmenting_;  // by descriptor
+  // For the next question of each family: never bound, never sent from.
+  struct Spare {
+    UniqueFd socket;
+    bool is_wanted = true;
+  };
+  std::array<Spare, 2> spares_;
 };
 
 }  // namespace cordon

@@ -183,6 +183,7 @@ int KernelWorker::serve() {
     if (translator_.next_deadline() <= now) translator_.on_deadline(now);
     do_chores(now, events.empty());
     if (translator_.is_tap_gone()) return EBADFD;
+    host_.prepare();
   }
 }
 

@@ -115,14 +115,10 @@ bool UpstreamQueries::send_datagram(FlowId id) {
   query.transport = Transport::kDatagram;
   ++query.tries;
   const IoResult<SocketHandle> socket =
-      context_.host.open_query(upstream.address.family(), owner_of(id));
+      context_.host.ask(Policy::upstream(upstream, Protocol::kUdp), message(query), owner_of(id));
   if (!socket) return false;
   query.socket = *socket;
-  const Bytes octets = message(query);
-  return context_.host
-      .send(query.socket, Policy::upstream(upstream, Protocol::kUdp),
-            SendFields{.may_fragment = true}, std::span(&octets, 1))
-      .has_value();
+  return true;
 }
 
 void UpstreamQueries::try_next(Instant now, FlowId id) {

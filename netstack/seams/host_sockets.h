@@ -76,9 +76,10 @@ class HostSockets {
 
   /// An unconnected UDP socket with an ephemeral port.
   virtual IoResult<SocketHandle> open_udp(Family family, SocketOwner owner) = 0;
-  /// The same for one question and its answer: a port that no socket had before, no trains, and no
-  /// more room than an answer takes.
-  virtual IoResult<SocketHandle> open_query(Family family, SocketOwner owner) = 0;
+  /// Sends one question from an UDP socket, and a port, that nothing was sent from before; the
+  /// socket hears the answer.
+  virtual IoResult<SocketHandle> ask(const AllowedDestination& whom, Bytes question,
+                                     SocketOwner owner) = 0;
   /// A ping socket (icmp(7)); EACCES where the host's ping_group_range shuts the user out.
   virtual IoResult<SocketHandle> open_ping(Family family, SocketOwner owner) = 0;
   /// `parts` (at most kMaxSendParts), one behind the other, are one datagram, or a train of

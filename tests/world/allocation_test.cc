@@ -74,7 +74,9 @@ class QuietHost final : public HostSockets, public GuestSockets, public Streams 
   IoResult<SocketHandle> open_udp(Family /*family*/, SocketOwner owner) override {
     return open(owner);
   }
-  IoResult<SocketHandle> open_query(Family /*family*/, SocketOwner owner) override {
+  IoResult<SocketHandle> ask(const AllowedDestination& whom, Bytes question,
+                             SocketOwner owner) override {
+    (void)send({}, whom, {}, std::span(&question, 1));
     return open(owner);
   }
   IoResult<SocketHandle> open_ping(Family /*family*/, SocketOwner owner) override {

@@ -132,6 +132,16 @@ IoResult<SocketHandle> FakeHost::open_udp(Family family, SocketOwner owner) {
   return socket.handle;
 }
 
+IoResult<SocketHandle> FakeHost::ask(const AllowedDestination& whom, Bytes question,
+                                     SocketOwner owner) {
+  const IoResult<SocketHandle> socket = open_udp(whom.endpoint().address.family(), owner);
+  if (!socket) return socket;
+  const IoStatus sent = send(*socket, whom, SendFields{}, std::span(&question, 1));
+  if (sent) return socket;
+  sockets_.end(*socket, End::kClosed);
+  return std::unexpected(sent.error());
+}
+
 IoResult<SocketHandle> FakeHost::open_ping(Family family, SocketOwner owner) {
   if (const int error = script_.next(Call::kOpenPing)) return std::unexpected(Errno{error});
   FakeSocket& socket = sockets_.open(OwnerKind::kEcho, owner);

@@ -142,9 +142,8 @@ class FakeHost final : public HostSockets {
   IoStatus own(SocketHandle socket, SocketOwner owner) override;
   void set_listening(SocketHandle listener, SocketOwner owner, bool is_on) override;
   IoResult<SocketHandle> open_udp(Family family, SocketOwner owner) override;
-  IoResult<SocketHandle> open_query(Family family, SocketOwner owner) override {
-    return open_udp(family, owner);
-  }
+  IoResult<SocketHandle> ask(const AllowedDestination& whom, Bytes question,
+                             SocketOwner owner) override;
   IoResult<SocketHandle> open_ping(Family family, SocketOwner owner) override;
   IoStatus send(SocketHandle socket, const AllowedDestination& destination,
                 const SendFields& fields, std::span<const Bytes> parts) override;
