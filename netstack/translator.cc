@@ -215,9 +215,9 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
 Instant Translator::next_deadline() const {
   if (sweep_.is_running()) return Instant{};
   return std::min({tcp_.next_deadline(), udp_.next_deadline(), echo_.next_deadline(),
-                   upstream_.next_deadline(), lookups_.next_deadline(), published_.next_deadline(),
-                   refusals_.next_deadline(), reassembler_.next_deadline(),
-                   budgets_.next_deadline(), lost_address_sweep_});
+                   upstream_.next_deadline(), lookups_.next_deadline(), resolver_.next_deadline(),
+                   published_.next_deadline(), refusals_.next_deadline(),
+                   reassembler_.next_deadline(), budgets_.next_deadline(), lost_address_sweep_});
 }
 
 void Translator::on_deadline(Instant now) {
@@ -227,6 +227,7 @@ void Translator::on_deadline(Instant now) {
   echo_.on_deadline(now);
   upstream_.on_deadline(now);
   lookups_.on_deadline(now);
+  resolver_.on_deadline();
   published_.on_deadline(now);
   reassembler_.expire(now, [&](Bytes first_fragment) {
     const Parsed<IpPacket> packet =

@@ -313,12 +313,7 @@ void Resolver::reply(Instant now, const Client& client, Bytes message) {
     if (streams_ != nullptr) streams_->on_dns_answer(now, *client.stream, message);
     return;
   }
-  const Bytes octets = message;
-  context_.link.send_udp(IpHeaderFields{.source = client.resolver.address,
-                                        .destination = client.guest.address,
-                                        .protocol = IpProtocol::kUdp,
-                                        .has_dont_fragment = false},
-                         client.resolver.port, client.guest.port, std::span(&octets, 1), 0);
+  replies_.add(client.resolver, client.guest, message, context_.link);
 }
 
 void Resolver::end(FlowId id) {

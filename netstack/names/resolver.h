@@ -33,6 +33,7 @@
 #include "netstack/flow/key.h"
 #include "netstack/flow/table.h"
 #include "netstack/names/dns_message.h"
+#include "netstack/names/gathered_replies.h"
 #include "netstack/names/local_names.h"
 #include "netstack/names/upstream_queries.h"
 #include "netstack/names/wildcard_budgets.h"
@@ -57,6 +58,10 @@ class Resolver final : private UpstreamAnswers {
   [[nodiscard]] bool on_stream_query(Instant now, FlowId stream, const Endpoint& guest,
                                      const Endpoint& resolver, Bytes message);
   void stream_answers_go_to(DnsStreamAnswers& who) { streams_ = &who; }
+
+  /// At once where replies of this turn are gathered (names/gathered_replies.h).
+  [[nodiscard]] Instant next_deadline() const { return replies_.is_empty() ? kNever : Instant{}; }
+  void on_deadline() { replies_.let_go(context_.link); }
 
   [[nodiscard]] std::size_t in_flight() const { return queries_.size(); }
 
@@ -122,6 +127,7 @@ class Resolver final : private UpstreamAnswers {
   std::uint64_t asked_ = 0;  // questions that upstreams were asked
   DnsStreamAnswers* streams_ = nullptr;
   std::vector<std::uint8_t> scratch_;  // the longest message
+  GatheredReplies replies_;
   SipKey told_key_;
   std::array<Told, 32> told_{};
   std::size_t next_told_ = 0;
