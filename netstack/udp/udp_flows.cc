@@ -67,7 +67,7 @@ class UdpFlows::Inbox final : public DatagramSink, private TrainSink {
       return flows_.context_.drops.add(Drop::kUnknownPeer);
     }
     if (!id) return;
-    Flow& flow = *flows_.flows_.get(*id);
+    const Flow& flow = *flows_.flows_.get(*id);
     flows_.flows_.touch(*id, flow.list, now_);
     const SendFields fields{.traffic_class = datagram.traffic_class,
                             .segment_size = datagram.segment_size};

@@ -27,6 +27,20 @@ class Datagrams(NetworkTest):
                     self.assertEqual((got["error"], got.get("size"), got.get("same")),
                                      (None, size, True), got)
 
+    def test_bursts_keep_boundaries_order_and_contents(self):
+        # What leaves and arrives together is gathered into trains (UDP_SEGMENT, USO): nobody may see it.
+        equal = [1200] * 40
+        mixed = [1200] * 10 + [700, 0, 701, 1, 1, 1, 0, 1472, 1472, 3] + [333] * 12 + [2000] * 4 + [64] * 4
+        for family, address in FAMILIES:
+            for name, sizes in (("equal", equal), ("mixed", mixed)):
+                with self.subTest(f"{family} {name}"):
+                    for _ in range(10):  # a busy machine may lose one
+                        got = self.guest.udp_burst(address=address, port=9100, sizes=sizes)
+                        self.assertTrue(got["is_in_order"])
+                        if got["count"] == len(sizes):
+                            break
+                    self.assertEqual(got["count"], len(sizes))
+
     def test_closed_port_is_refused(self):
         for address in (CLOSED4, CLOSED6):
             with self.subTest(address):

@@ -435,6 +435,25 @@ def udp_ask(address, port, text="hello", size=None, timeout=3):
     return answer
 
 
+def udp_burst(address, port, sizes, timeout=1):
+    """Datagrams of those sizes without a pause between, from a connected socket, and all that comes back."""
+    sent = [BLOCK[index:index + size] for index, size in enumerate(sizes)]
+    got = []
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as made:
+        made.settimeout(timeout)
+        made.connect((address, port))
+        for data in sent:
+            made.send(data)
+        try:
+            while len(got) < len(sent):
+                got.append(made.recv(65536))
+        except OSError:
+            pass
+    # Whatever was lost: nothing has changed, and nothing has overtaken anything.
+    rest = iter(sent)
+    return {"count": len(got), "is_in_order": all(data in rest for data in got)}
+
+
 def udp_path_mtu(address, port, size):
     """Sends with don't-fragment until the path's MTU shows; the kernel's view of it afterwards."""
     is_v6 = ":" in address
