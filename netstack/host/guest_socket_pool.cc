@@ -88,6 +88,9 @@ void GuestSocketPool::serve(const std::function<void()>& restore_steering) {
   std::array<std::uint32_t, kGuestSocketKinds> given{};
   while (true) {
     for (std::size_t i = 0; i < kGuestSocketKinds; ++i) refill(i, given[i]);
+    for (UniqueFd socket = ended_.pop(); socket.is_open(); socket = ended_.pop()) {
+      close_in_good_order(std::move(socket));
+    }
     std::uint64_t requests = 0;
     // syscalls: read
     if (read(wake_.get(), &requests, sizeof(requests)) != sizeof(requests)) {
@@ -123,6 +126,12 @@ void GuestSocketPool::refill(std::size_t lane_index, std::uint32_t& given) {
     for (UniqueFd& socket : fresh) (void)socket.release();  // The main thread's from here on.
     given += static_cast<std::uint32_t>(count);
   }
+}
+
+bool GuestSocketPool::close_soon(std::span<UniqueFd> ended) {
+  if (!ended_.push(ended)) return false;
+  request(1);
+  return true;
 }
 
 void GuestSocketPool::stop() { request(kStop); }

@@ -34,6 +34,8 @@ void set_reset_on_close(int descriptor, bool is_on) {
   (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &value, sizeof(value));
 }
 
+void close_in_good_order(UniqueFd socket) { set_reset_on_close(socket.get(), false); }
+
 void preset_stream(int descriptor) {
   set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
   set_reset_on_close(descriptor, true);

@@ -8,6 +8,7 @@
 #include "netstack/address/ip_address.h"
 #include "netstack/base/result.h"
 #include "netstack/base/time.h"
+#include "netstack/base/unique_fd.h"
 #include "netstack/seams/sockets.h"
 
 namespace cordon {
@@ -30,6 +31,8 @@ enum class DatagramUse : std::uint8_t {
   kPing,
 };
 
+/// The kernel finishes what is under way; the last FIN goes out here.
+void close_in_good_order(UniqueFd socket);
 /// A datagram socket: its error queue, and what its use asks for.
 void preset_datagram(int descriptor, Family family, DatagramUse use);
 

@@ -18,7 +18,7 @@ constexpr std::size_t kMaxPipes = 512;
 // Pipes that stay open while nobody holds them.
 constexpr std::size_t kCachedPipes = 16;
 // Sockets that wait to be closed.
-constexpr std::size_t kMaxEnded = 32;
+constexpr std::size_t kMaxEnded = 64;
 // What one splice may take: more than a pipe holds, so the pipe decides.
 constexpr std::size_t kSpliceSize = std::size_t{1024} * 1024;
 constexpr std::size_t kCopySize = std::size_t{16} * 1024;
@@ -227,10 +227,7 @@ void StreamRelay::close(SocketHandle socket) {
 }
 
 void StreamRelay::close_ended() {
-  for (UniqueFd& socket : ended_) {
-    set_reset_on_close(socket.get(), false);
-    socket.reset();
-  }
+  for (UniqueFd& socket : ended_) close_in_good_order(std::move(socket));
   ended_.clear();
 }
 

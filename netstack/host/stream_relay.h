@@ -14,6 +14,7 @@
 // at, sent, and then consumed.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "netstack/base/unique_fd.h"
@@ -37,8 +38,10 @@ class StreamRelay final : public Streams {
   void drop_hold(PipeHold& hold) override;
 
   /// What close() left for a moment without anything else to do: most of it is the work of telling
-  /// the peer, and the next connection need not wait for that.
-  [[nodiscard]] bool has_ended() const { return !ended_.empty(); }
+  /// the peer, and the next connection need not wait for that. Whoever takes them over releases
+  /// them, and forgets them here.
+  [[nodiscard]] std::span<UniqueFd> ended() { return ended_; }
+  void forget_ended() { ended_.clear(); }
   void close_ended();
 
  private:

@@ -30,6 +30,8 @@ constexpr int kSocketTurns = 4;
 constexpr Duration kChangeRest = std::chrono::milliseconds(20);
 // Chores wait for a turn without events, and no longer than this.
 constexpr Duration kChoresWait = std::chrono::milliseconds(1);
+// Sockets to close that are worth waking the guest side for.
+constexpr std::size_t kHandedOver = 16;
 
 // Each value is given once and kept nowhere; the kernel is asked for some at a time.
 class KernelEntropy final : public Entropy {
@@ -74,6 +76,7 @@ class KernelWorker final : public Worker {
         control_(std::move(descriptors.control)),
         published_(std::move(descriptors.published)),
         host_(loop_),
+        pool_(pool),
         guest_(loop_, pool, descriptors.link_index),
         translator_(std::move(config),
                     TranslatorSeams{.tap = tap_,
@@ -90,7 +93,7 @@ class KernelWorker final : public Worker {
 
  private:
   int serve();
-  [[nodiscard]] bool has_chores() const;
+  [[nodiscard]] bool has_chores();
   void do_chores(Instant now, bool is_idle);
   TranslatorPorts ports() const;
   Status watch(int descriptor, SocketOwner owner, const char* what);
@@ -110,6 +113,7 @@ class KernelWorker final : public Worker {
   SnapshotAssembly policy_;
   std::vector<PublishedSocket> published_;
   KernelHostSockets host_;
+  GuestSocketPool& pool_;
   KernelGuestSockets guest_;
   StreamRelay streams_;
   Translator translator_;
@@ -188,15 +192,20 @@ int KernelWorker::serve() {
 }
 
 // What is somebody's due, but nobody waits for: sockets to close, and those for dials to come.
-bool KernelWorker::has_chores() const {
-  return streams_.has_ended() || host_.wants_ready_sockets();
-}
+bool KernelWorker::has_chores() { return !streams_.ended().empty() || host_.wants_ready_sockets(); }
 
 void KernelWorker::do_chores(Instant now, bool is_idle) {
-  if (!streams_.has_ended()) {
+  const std::span<UniqueFd> ended = streams_.ended();
+  const bool is_late = now - chores_since_ >= kChoresWait;
+  if (ended.empty()) {
     chores_since_ = now;
     if (is_idle && host_.wants_ready_sockets()) host_.make_ready_socket();
-  } else if (is_idle || now - chores_since_ >= kChoresWait) {
+  } else if (!is_idle && ended.size() >= kHandedOver && pool_.close_soon(ended)) {
+    // One wake-up of the other thread for many of them.
+    chores_since_ = now;
+    streams_.forget_ended();
+  } else if (is_idle || is_late) {
+    chores_since_ = now;
     streams_.close_ended();
   }
 }
