@@ -112,6 +112,19 @@ class PathMtu(NetworkTest):
                 got = self.guest.udp_path_mtu(address=address, port=9110, size=1400)
                 self.assertEqual((got["error"], got["mtu"]), ("EMSGSIZE", 1280))
 
+    def test_bursts_of_too_big_datagrams_cross_the_narrow_link(self):
+        # The host refuses trains of datagrams that are larger than what it knows of the path: each goes by itself.
+        for address in (FAR4, FAR6):
+            with self.subTest(address):
+                server = servers.UdpServer(self.far, address, 9112)
+                self.addCleanup(server.close)
+                sizes = [1400] * 20 + [1200] * 5
+                for _ in range(10):  # the first ones are lost: they teach the guest the path's MTU
+                    got = self.guest.udp_burst(address=address, port=9112, sizes=sizes)
+                    if got["count"] == len(sizes):
+                        break
+                self.assertEqual((got["count"], got["is_in_order"]), (len(sizes), True))
+
     def test_tcp_crosses_the_narrow_link(self):
         for address in (FAR4, FAR6):
             with self.subTest(address):
