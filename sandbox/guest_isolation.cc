@@ -31,6 +31,13 @@ bool protects_kernel_settings(const GuestIsolationPlan& plan) {
   return !plan.may_nest || plan.callers_uid == 0;
 }
 
+// Nobody else could map uid 0 into a nested namespace, which is what such a command makes one for.
+KeptCapabilities kept_capabilities(const GuestIsolationPlan& plan) {
+  const bool is_root_inside = plan.maps_root || plan.callers_uid == 0;
+  return plan.may_nest && is_root_inside ? KeptCapabilities::kSetFileCapabilities
+                                         : KeptCapabilities::kNone;
+}
+
 IdMap guests_ids(const GuestIsolationPlan& plan) {
   // Outside, in U, the caller is 0.
   if (plan.maps_root) return {};
@@ -75,10 +82,10 @@ Status isolate_guest(const GuestIsolationPlan& plan) {
     CORDON_TRY_STATUS(steps.check("no nested namespaces", forbid_nested_namespaces(settings)));
   }
   CORDON_TRY_STATUS(steps.check("limits", lower_limit(RLIMIT_CORE, 0)));
-  CORDON_TRY_STATUS(steps.check("capabilities", restrict_capabilities(KeptCapabilities::kNone)));
+  CORDON_TRY_STATUS(steps.check("capabilities", restrict_capabilities(kept_capabilities(plan))));
   CORDON_TRY_STATUS(steps.check("no_new_privs", set_no_new_privileges()));
   CORDON_TRY_STATUS(steps.check("close descriptors", close_all_but(plan.kept_descriptors)));
-  CORDON_TRY_STATUS(steps.check("self check", check_capabilities(KeptCapabilities::kNone)));
+  CORDON_TRY_STATUS(steps.check("self check", check_capabilities(kept_capabilities(plan))));
   return steps.check("syscall filter", seal_guest({plan.may_nest, plan.may_ptrace}));
 }
 

@@ -107,11 +107,31 @@ class Guest(unittest.TestCase):
         self.assertEqual(run("cat", "/proc/sys/user/max_net_namespaces").stdout, "0\n")
         self.assertNotEqual(run("unshare", "-U", "true").returncode, 0)
 
-    if not IS_ROOT:  # without CAP_SETFCAP nobody may map uid 0 a second time
-        def test_nested_guest_may_make_namespaces(self):
-            outcome = run("unshare", "-Urnpf", "--mount-proc", "ip", "-br", "link", options=["--nested"])
+    def test_nested_guest_may_make_namespaces(self):
+        for options in (["--nested"], ["--nested", "--map-root"], ["--nested", "--offline"]):
+            outcome = run("unshare", "-Urnpf", "ip", "-br", "link", options=options)
             self.assertEqual(outcome.returncode, 0, outcome.stderr)
             self.assertEqual(outcome.stdout.split()[0], "lo")
+            outcome = run("unshare", "-Ur", "id", "-u", options=options)
+            self.assertEqual(outcome.stdout, "0\n", outcome.stderr)
+            # In a nested namespace nobody gets power over the network outside it.
+            outcome = run("unshare", "-Ur", "ip", "link", "set", "lo", "down", options=options)
+            self.assertNotEqual(outcome.returncode, 0)
+
+    def test_nested_guest_mounts_its_own_proc_unless_settings_of_the_host_are_at_stake(self):
+        outcome = run("unshare", "-Urpf", "--mount-proc", "sh", "-c", "echo $$", options=["--nested"])
+        if IS_ROOT:
+            self.assertNotEqual(outcome.returncode, 0)
+        else:
+            self.assertEqual((outcome.returncode, outcome.stdout), (0, "1\n"), outcome.stderr)
+
+    def test_nested_guest_has_the_one_capability_that_maps_uid_0(self):
+        setfcap = f"{1 << 31:016x}"
+        for options, is_root in ((["--nested"], IS_ROOT), (["--nested", "--map-root"], True)):
+            status = run("cat", "/proc/self/status", options=options).stdout
+            for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                self.assertIn(f"{name}:\t{setfcap if is_root else '0' * 16}", status)
+            self.assertIn(f"CapBnd:\t{'0' * 16}", status)
 
     def test_offline_has_lo_alone(self):
         self.assertEqual(run("ls", "/sys/class/net", options=["--offline"]).stdout.split(), ["lo"])
