@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include "launcher/audit/socket_address.h"
+#include "launcher/control_folder.h"
 #include "launcher/host_watch.h"
 #include "netstack/base/unique_fd.h"
 
@@ -258,10 +259,8 @@ std::uint64_t network_namespace_inode() {
   return ::stat("/proc/self/ns/net", &status) == 0 ? status.st_ino : 0;
 }
 
-std::optional<std::string> control_folder() {
-  const char* const runtime = environment("XDG_RUNTIME_DIR");
-  if (runtime == nullptr) return std::nullopt;
-  return fmt::format("{}/cordon", runtime);
+Result<std::string> control_folder() {
+  return ControlFolder::path_for(environment("XDG_RUNTIME_DIR"), ::geteuid());
 }
 
 int try_unix_socket(std::string_view path) {

@@ -193,7 +193,7 @@ void Surroundings::open_unix_sockets() {
       observations_.cannot[Leak::kControlSocket] = opened.error().message();
     }
   } else {
-    observations_.cannot[Leak::kControlSocket] = "XDG_RUNTIME_DIR is not set";
+    observations_.cannot[Leak::kControlSocket] = folder.error().message();
   }
 
   const auto others = answering_sockets();

@@ -27,6 +27,7 @@ class AuditTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.world = World.get()
+        cls.world.make_runtime_folder()
         cls.server = TcpServer(cls.world.ext, SERVER4, 80, echo)
         cls.dns = DnsServer(cls.world.ext, SECOND4, {"ok.example": [SERVER4]})
         cls.world.set_resolv_conf(f"nameserver {SECOND4}\n")
@@ -96,7 +97,7 @@ NAMES = [] if AS_USER else ["dns-names", "dns-reverse", "nbns"]
 INSIDE = ["echo", "other-transports", "raw-packets", "raw-sockets", "packet-sockets", "vsock", "abstract-unix",
           "inherited-stream", "inherited-directory", "inherited-other", "processes", "process-secrets",
           "signals", "ptrace", "stolen-descriptor", "enter-network", "terminal", "network-power",
-          "firewall-power", "kernel-settings", "new-namespaces", "host-network"]
+          "firewall-power", "kernel-settings", "new-namespaces", "host-network", "control-socket"]
 
 
 class Cordon(AuditTest):
@@ -211,7 +212,7 @@ class Others(AuditTest):
     def test_no_sandbox_at_all_is_found_in_every_row_that_can_be(self):
         _, rows = self.rows("env", options=("--name", "none"), status=1)
         found = self.leaks(rows)
-        for key in ("host-network", "process-secrets", "signals", "ptrace", "stolen-descriptor", "terminal"):
+        for key in ("host-network", "process-secrets", "signals", "ptrace", "stolen-descriptor", "terminal", "control-socket"):
             self.assertIn(key, found, rows[key])
         if not AS_USER:
             for key in ("raw-packets", "packet-sockets", "enter-network", "network-power"):

@@ -40,6 +40,7 @@ import unittest
 PYTHON = "/usr/bin/python3"
 HERE = pathlib.Path(__file__).resolve().parent
 SCRATCH = pathlib.Path("/mnt")  # a tmpfs inside the test's mount namespace
+RUNTIME = SCRATCH / "runtime"
 IS_FULL = os.environ.get("CORDON_TEST_FULL") == "1"
 IS_DIRECT = os.environ.get("CORDON_TEST_DIRECT") == "1"
 AS_USER = os.environ.get("CORDON_TEST_AS", "user") == "user"
@@ -286,6 +287,15 @@ class World:
             namespace.sysctl("net.ipv6.icmp.ratelimit", 0)
         self.far = far
         return far
+
+    @staticmethod
+    def make_runtime_folder():
+        """XDG_RUNTIME_DIR for what is started from here on, where the control sockets stand."""
+        RUNTIME.mkdir(exist_ok=True)
+        RUNTIME.chmod(0o700)
+        if AS_USER and os.environ.get("CORDON_WORLD") != "userns":
+            os.chown(RUNTIME, ORDINARY_USER, ORDINARY_USER)
+        os.environ["XDG_RUNTIME_DIR"] = str(RUNTIME)
 
     def set_resolv_conf(self, text, path="/etc/resolv.conf"):
         pathlib.Path(path).write_text(text)
