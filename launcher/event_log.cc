@@ -20,6 +20,8 @@ constexpr Duration kSameNoticePause = std::chrono::seconds(10);
 // Resolvers ask for both families at once, and once more where there is no answer.
 constexpr Duration kSameQueryPause = std::chrono::seconds(2);
 constexpr std::string_view kCut = " [cut]";
+// Lines that wait for a full-screen program's end: what a person may want to read then.
+constexpr std::size_t kMostHeld = 200;
 
 /// A terminal that a full-screen program has in raw mode does not turn \n into a new line's start.
 std::string_view line_end(int fd) {
@@ -118,11 +120,17 @@ void EventLog::notice(Notice notice, int code) {
 
 void EventLog::trouble(std::string_view words) { say(escape_text(words)); }
 
+void EventLog::say_to_person(std::string_view words) {
+  if (verbosity_ != Verbosity::kQuiet) say_limited(Kind::kNotice, std::string(words));
+}
+
 void EventLog::remark(std::string_view words) {
   if (verbosity_ == Verbosity::kVerbose) say(escape_text(words));
 }
 
 void EventLog::finish() {
+  is_screen_taken_ = nullptr;
+  (void)release();  // with nobody on the screen it succeeds
   for (const Kind kind : {Kind::kDenied, Kind::kFlow, Kind::kNotice}) {
     tell_left_out(kind, windows_[static_cast<std::size_t>(kind)].left_out);
   }
@@ -170,8 +178,30 @@ void EventLog::tell_left_out(Kind kind, std::uint64_t count) {
   if (count > 0) say(fmt::format("{} more {}", count, kWords[static_cast<std::size_t>(kind)]));
 }
 
-void EventLog::say(std::string_view words) const {
+void EventLog::say(std::string_view words) {
   std::string line = fmt::format("cordon: {}", words);
+  const bool is_free = release() && !(is_screen_taken_ && is_screen_taken_());
+  if (is_free) return write_line(std::move(line));
+  const bool is_first = held_.empty();
+  if (held_.size() == kMostHeld) {
+    ++held_out_;
+  } else {
+    held_.push_back(std::move(line));
+  }
+  if (is_first && on_held_) on_held_();
+}
+
+bool EventLog::release() {
+  if (held_.empty()) return true;
+  if (is_screen_taken_ && is_screen_taken_()) return false;
+  for (std::string& line : held_) write_line(std::move(line));
+  held_.clear();
+  const std::uint64_t more = std::exchange(held_out_, 0);
+  if (more > 0) write_line(fmt::format("cordon: {}", count_text(more, "more line")));
+  return true;
+}
+
+void EventLog::write_line(std::string line) const {
   const std::string_view end = line_end(stderr_fd_);
   if (line.size() + end.size() > kMaxLineOctets) {
     line.resize(kMaxLineOctets - end.size() - kCut.size());

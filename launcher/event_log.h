@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "launcher/event_json.h"
 #include "launcher/event_text.h"
@@ -46,6 +47,16 @@ class EventLog {
   EventLog(Verbosity verbosity, int stderr_fd, UniqueFd log);
   void set_choice(const Choice& choice) { choice_ = choice; }
 
+  /// Whether lines on stderr would stand in somebody's picture; then they wait, in their order.
+  /// `on_held` is called as the first of them begins to wait; who listens calls release() until it
+  /// is true.
+  void set_screen(std::function<bool()> is_taken, std::function<void()> on_held) {
+    is_screen_taken_ = std::move(is_taken);
+    on_held_ = std::move(on_held);
+  }
+  /// Writes what waits, if it may be written by now; true: nothing waits any more.
+  bool release();
+
   /// Gets every object that the log gets; an empty one ends that.
   void set_listener(Listener listener) { listener_ = std::move(listener); }
   /// Whether anybody reads objects.
@@ -59,6 +70,9 @@ class EventLog {
   void notice(Notice notice, int code);
   /// Trouble of our own; told even with --quiet.
   void trouble(std::string_view words);
+  /// A line that is no event: something is to be done. `words` are escaped already. Not with
+  /// --quiet.
+  void say_to_person(std::string_view words);
   /// A line for --verbose only.
   void remark(std::string_view words);
   /// An event of the launcher's own, made with begin_event(), and its line of stderr.
@@ -85,7 +99,8 @@ class EventLog {
   void say_limited(Kind kind, const std::string& words);
   void tell_left_out(Kind kind, std::uint64_t count);
   void log_left_out(std::uint64_t count);
-  void say(std::string_view words) const;
+  void say(std::string_view words);
+  void write_line(std::string line) const;
   /// `text`: the words of stderr; `is_chosen`: the log is to have it.
   void log_limited(const std::string& json, const std::string& text, bool is_chosen = true);
   void log(const std::string& json, const std::string& text, bool is_chosen);
@@ -95,6 +110,10 @@ class EventLog {
   int stderr_fd_;
   UniqueFd log_;
   Listener listener_;
+  std::function<bool()> is_screen_taken_;
+  std::function<void()> on_held_;
+  std::vector<std::string> held_;
+  std::uint64_t held_out_ = 0;  // more of them than are kept
   std::array<Window, kKinds> windows_{Window{10}, Window{10}, Window{10}};
   Window log_window_{1000};
   std::uint64_t log_lost_ = 0;

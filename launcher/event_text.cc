@@ -100,9 +100,16 @@ std::string rule_text(const Verdict& verdict, const Policy& policy) {
 // An --allow takes the default with it, so where that was to allow the public internet, the remedy
 // says so: what worked before is to go on working.
 std::string remedy_text(const Denial& denial, const Policy& policy) {
+  if (denial.verdict.reason == Reason::kSource) {
+    return fmt::format("--publish …,from={}", denial.request.dialled.address.to_string());
+  }
   Request request = denial.request;
-  // A question is about the name as such, whatever port will be dialled.
-  if (denial.kind == Denial::Kind::kQuery) request.dialled.port = kNoPort;
+  // A question is about the name as such: what will be dialled nobody knows yet, least of all that
+  // it is what DNS was asked over.
+  if (denial.kind == Denial::Kind::kQuery) {
+    request.protocol = Protocol::kTcp;
+    request.dialled = {};
+  }
   std::string remedy = policy.remedy(request, denial.verdict);
   if (!remedy.empty() && policy.default_action() == DefaultAction::kAllowPublic) {
     remedy = "--allow @public " + remedy;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 
@@ -226,6 +227,20 @@ Result<RunOptions> with_policies(const RunOptions& given) {
   const std::vector<std::string> folders = policy_folders();
   CORDON_TRY(PolicySet set, read_policy_set(given, folders));
   return std::move(set.options);
+}
+
+std::optional<std::string> unread_folder_policy(const RunOptions& given) {
+  struct stat ours {};
+  const std::string path(kFolderPolicy);
+  if (given.trusts_folder || ::stat(path.c_str(), &ours) != 0) return std::nullopt;
+  const bool is_named = std::ranges::any_of(given.policy_files, [&](const std::string& file) {
+    struct stat other {};
+    return ::stat(file.c_str(), &other) == 0 && other.st_dev == ours.st_dev &&
+           other.st_ino == ours.st_ino;
+  });
+  if (is_named) return std::nullopt;
+  return fmt::format(
+      "./{} is there and is not read, for it may be somebody else's; to use it: --trust", path);
 }
 
 }  // namespace cordon

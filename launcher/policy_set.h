@@ -15,6 +15,7 @@
 // problem.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,5 +42,8 @@ struct PolicySet {
 /// read_policy_set() with the folders of this user, without the list of files. To be called again
 /// for a reload, with the options as they were given.
 [[nodiscard]] Result<RunOptions> with_policies(const RunOptions& given);
+
+/// What a person is to know where there is a policy in this folder, and `given` does not use it.
+[[nodiscard]] std::optional<std::string> unread_folder_policy(const RunOptions& given);
 
 }  // namespace cordon

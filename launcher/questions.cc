@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "launcher/clock.h"
+#include "launcher/event_text.h"
 
 namespace cordon {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 constexpr std::size_t kMostPending = 64;
 constexpr std::size_t kMostFlowsOfOne = 256;
 constexpr std::size_t kMostRemembered = 4096;
+// Who has answered what nobody answered.
+constexpr std::string_view kNobody = "nobody";
 // How long a no holds for what tries again.
 constexpr Duration kNoHolds = std::chrono::seconds(60);
 
@@ -107,18 +110,36 @@ void Questions::ask(const Question& question, const std::optional<GuestProcess>&
   const bool is_there = is_anybody_there_ && is_anybody_there_();
   if (!is_there || pending_.size() == kMostPending) {
     send(question.id, Action::kDeny);
-    return tell_answer(asked, {.kind = Answer::Kind::kNo}, "nobody",
+    return tell_answer(asked, {.kind = Answer::Kind::kNo}, kNobody,
                        fmt::format("nobody could be asked about {}; to answer such questions: "
                                    "cordon ask",
                                    what));
   }
   asked.timer = loop_.at(now + kPersonPatience, [this, id = question.id] {
-    settle(id, {.kind = Answer::Kind::kNo}, "nobody");
+    settle(id, {.kind = Answer::Kind::kNo}, kNobody);
   });
   PendingQuestion& kept = pending_.emplace(question.id, std::move(asked)).first->second;
   if (kept.request.name != nullptr) kept.request.name = &kept.name;
   log_.tell(asked_event(kept), {});
   if (on_change_) on_change_();
+}
+
+bool Questions::tell_pending(std::string_view sandbox) {
+  bool is_new = false;
+  for (auto& [id, question] : pending_) {
+    if (std::exchange(question.is_told, true)) continue;
+    is_new = true;
+    log_.say_to_person(fmt::format("{}; to answer: cordon ask {}", wish_text(question), sandbox));
+  }
+  return is_new;
+}
+
+std::string wish_text(const PendingQuestion& question) {
+  const std::string who = question.process
+                              ? fmt::format("{} (pid {})", escape_text(question.process->program),
+                                            question.process->pid)
+                              : "the command";
+  return fmt::format("{} wants {}, id={}", who, question.what, question.id);
 }
 
 Json Questions::asked_event(const PendingQuestion& question) {
@@ -143,9 +164,10 @@ void Questions::settle(std::uint32_t id, const Answer& answer, std::string_view 
   if (question.request.name != nullptr) question.request.name = &question.name;
   loop_.cancel(question.timer);
   for (const std::uint32_t flow : question.flows) send(flow, action_of(answer.kind));
-  const bool was_said = by != "nobody";
+  const bool was_said = by != kNobody;
   if (was_said) remember(question, answer);
   std::string words;
+  if (!was_said) words = fmt::format("nobody answered about {} in time", question.what);
   if (was_said && answer.kind == Answer::Kind::kAlways) {
     if (question.is_asked_by_rule) {
       words = fmt::format("{} asks about {} each time; to allow it always, change that rule",

@@ -54,8 +54,12 @@ struct PendingQuestion {
   bool is_asked_by_rule = false;
   std::optional<GuestProcess> process;
   std::vector<std::uint32_t> flows;  // the translator's numbers
+  bool is_told = false;              // a person was told how to answer it elsewhere
   SideLoop::Timer timer;
 };
+
+/// "python3 (pid 4711) wants tcp evil.example:443, id=3"
+[[nodiscard]] std::string wish_text(const PendingQuestion& question);
 
 class Questions {
  public:
@@ -81,6 +85,9 @@ class Questions {
   void answer_matching(const Policy& rules, std::string_view by);
 
   [[nodiscard]] const std::map<std::uint32_t, PendingQuestion>& pending() const { return pending_; }
+  /// A line on stderr for each question that none was written for yet: who wants what, and that
+  /// `cordon ask SANDBOX` answers it. Whether there was one.
+  bool tell_pending(std::string_view sandbox);
   [[nodiscard]] static Json asked_event(const PendingQuestion& question);
 
  private:

@@ -194,7 +194,8 @@ Status Supervisor::open_gate() {
   CORDON_TRY(signals_, block_signals());
   (void)::signal(SIGPIPE, SIG_IGN);  // Fails for what is no signal only.
   shed_powers();
-  RunningSandbox running{.guest_init = guest_.init};
+  RunningSandbox running{.guest_init = guest_.init,
+                         .terminal = terminal_ ? terminal_->master() : -1};
   if (translator_) {
     running.control = translator_->control.get();
     running.sock_diag = sock_diag_.get();

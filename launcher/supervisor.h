@@ -63,6 +63,7 @@ struct RunningSandbox {
   int network_namespace = -1;  // the guest's /proc/…/ns/net; -1 offline
   pid_t translator = -1;       // -1 offline
   pid_t guest_init = -1;       // both as the supervisor's pid namespace numbers them
+  int terminal = -1;           // the master of the command's own terminal (--new-session); or -1
 };
 
 /// What supervise() calls back, always on its own thread.

@@ -29,6 +29,8 @@ class Terminal {
   /// The command's end, until close_commands_end().
   [[nodiscard]] int commands_end() const { return slave_.get(); }
   void close_commands_end() { slave_.reset(); }
+  /// Our end, which stays ours.
+  [[nodiscard]] int master() const { return master_.get(); }
 
   /// From here on octets are copied, and the user's terminal is raw.
   void start();

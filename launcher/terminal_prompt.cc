@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 
 #include "launcher/clock.h"
-#include "launcher/event_text.h"
 
 namespace cordon {
 namespace {
@@ -47,6 +46,11 @@ TerminalPrompt::~TerminalPrompt() {
 }
 
 bool TerminalPrompt::is_there() const {
+  if (reads_lines()) return true;
+  return tty_.is_open() && !sandbox_.empty() && screen_.has_foreground(tty_.get());
+}
+
+bool TerminalPrompt::reads_lines() const {
   if (!tty_.is_open() || ::tcgetpgrp(tty_.get()) != ::getpgrp()) return false;
   termios mode{};
   if (::tcgetattr(tty_.get(), &mode) != 0) return false;
@@ -54,7 +58,7 @@ bool TerminalPrompt::is_there() const {
 }
 
 bool TerminalPrompt::may_show() const {
-  if (!is_there()) return false;
+  if (!reads_lines()) return false;
   if (!is_same_terminal(tty_.get(), STDIN_FILENO)) return true;
   struct stat status {};
   if (::fstat(STDIN_FILENO, &status) != 0 || !has_been_idle(STDIN_FILENO)) return false;
@@ -65,6 +69,10 @@ void TerminalPrompt::on_change() {
   if (shown_ && !questions_.pending().contains(*shown_)) withdraw();
   if (shown_ || questions_.pending().empty() || !tty_.is_open()) return;
   if (may_show()) return show(questions_.pending().begin()->second);
+  if (!reads_lines() && !sandbox_.empty() && questions_.tell_pending(sandbox_) &&
+      screen_.is_taken(tty_.get())) {
+    say("\a");
+  }
   if (retry_) return;
   retry_ = loop_.at(monotonic_now() + kRetry, [this] {
     retry_.reset();
@@ -79,12 +87,7 @@ void TerminalPrompt::show(const PendingQuestion& question) {
   const Status watched = loop_.watch(tty_.get(), EPOLLIN, [this](std::uint32_t) { read(); });
   if (!watched) return;
   shown_ = question.id;
-  const std::string who = question.process
-                              ? fmt::format("{} (pid {})", escape_text(question.process->program),
-                                            question.process->pid)
-                              : "the command";
-  say(fmt::format("cordon: {} wants {}, id={}. Allow {}", who, question.what, question.id,
-                  kChoices));
+  say(fmt::format("cordon: {}. Allow {}", wish_text(question), kChoices));
 }
 
 void TerminalPrompt::withdraw() {

@@ -110,7 +110,7 @@ class RunningSandboxDesk {
                .names = prepared_.plan.translator.names}),
         questions_(*prepared_.loop, link_, log_, live_),
         watch_(*prepared_.loop, log_, live_, link_, questions_),
-        prompt_(TerminalPrompt::open_terminal(), *prepared_.loop, questions_) {
+        prompt_(TerminalPrompt::open_terminal(), *prepared_.loop, questions_, screen_) {
     log_.set_choice({.is_text = options.log_format == LogFormat::kText,
                      .has_flows = options.logs_flows,
                      .has_denied = options.logs_denied});
@@ -126,6 +126,7 @@ class RunningSandboxDesk {
   void connect();
   [[nodiscard]] Result<PolicySnapshot> load(const std::string& file) const;
   [[nodiscard]] std::string write_down(const std::string& destination) const;
+  void release_lines_later();
 
   const RunOptions& given_;
   const RunOptions& options_;
@@ -135,6 +136,7 @@ class RunningSandboxDesk {
   TranslatorLink link_;
   Questions questions_;
   SandboxWatch watch_;
+  GuestScreen screen_;
   TerminalPrompt prompt_;
   std::optional<SandboxRequests> requests_;
 };
@@ -198,14 +200,30 @@ std::string RunningSandboxDesk::write_down(const std::string& destination) const
 
 void RunningSandboxDesk::connect() {
   questions_.set_write_down([this](const std::string& to) { return write_down(to); });
-  watch_.set_on_started(
-      [this](const RunningSandbox& sandbox) { prompt_.set_guest_init(sandbox.guest_init); });
+  watch_.set_on_started([this](const RunningSandbox& sandbox) {
+    screen_.set_guest(sandbox.guest_init, sandbox.terminal);
+    prompt_.set_guest_init(sandbox.guest_init);
+  });
+  if (prepared_.control) prompt_.set_sandbox(prepared_.control->id());
+  log_.set_screen([this] { return screen_.is_taken(STDERR_FILENO); },
+                  [this] { release_lines_later(); });
   questions_.set_is_anybody_there(
       [this] { return (requests_ && requests_->has_answerers()) || prompt_.is_there(); });
   questions_.set_on_change([this] { prompt_.on_change(); });
 }
 
+// Lines that wait for a full-screen program's end are written soon after it.
+void RunningSandboxDesk::release_lines_later() {
+  constexpr Duration kPause = std::chrono::milliseconds(100);
+  (void)prepared_.loop->at(monotonic_now() + kPause, [this] {
+    if (!log_.release()) release_lines_later();
+  });
+}
+
 int RunningSandboxDesk::run() {
+  const bool is_quiet = options_.verbosity == Verbosity::kQuiet;
+  const auto unread = is_quiet || options_.is_offline ? std::nullopt : unread_folder_policy(given_);
+  if (unread) log_.trouble(*unread);
   for (const std::string& remark : prepared_.remarks) log_.remark(remark);
   if (prepared_.control) log_.remark(fmt::format("this sandbox is {}", prepared_.control->id()));
   std::vector<Watched> watched;

@@ -1,5 +1,6 @@
 """Policies as files: what they say holds for the running program, and one that is wrong starts nothing."""
 
+import re
 import subprocess
 
 import world
@@ -72,16 +73,38 @@ class PolicyFiles(NamedTest):
     def test_a_policy_of_the_folder_counts_with_trust_only(self):
         folder = SCRATCH / "tmp/project"
         write(folder / "cordon.toml", 'deny = ["ok.example"]\ndefault = "allow-public"\n')
-        self.assert_reached([], "ok.example", cwd=str(folder))
+        got = self.run_with([], self.fetch("ok.example"), cwd=str(folder))
+        self.assertEqual((got.returncode, got.stderr.splitlines()),
+                         (0, ["cordon: ./cordon.toml is there and is not read, for it may be somebody else's; "
+                              "to use it: --trust"]), got)
+        got = self.run_with(["-q"], self.fetch("ok.example"), cwd=str(folder))
+        self.assertEqual((got.returncode, got.stderr), (0, ""), got)
         got = self.run_with(["--trust"], self.fetch("ok.example"), cwd=str(folder))
         self.assertNotEqual(got.returncode, 0, got)
         self.assertIn("cordon.toml:2", got.stderr)
+        self.assertNotIn("is not read", got.stderr)
 
     def test_report_lets_through_and_tells(self):
-        got = self.run_with([*ALLOW, "--report"], self.fetch("evil.example"))
-        self.assertEqual(got.returncode, 0, got)
+        """Name, port, process and remedy, as a denial would; the command and its status are as without."""
+        got = self.run_with([*ALLOW, "--report"], f"{self.fetch('evil.example')}; exit 7")
+        self.assertEqual(got.returncode, 7, got)
         self.assertTrue(got.stdout.startswith("evil.example"), got)
-        self.assertIn("rule=default", got.stderr)
+        for kind in ("dns evil.example", "tcp evil.example:443"):
+            self.assertRegex(got.stderr, rf"(?m)^cordon: would deny {re.escape(kind)} rule=default id=\d+ by pid \d+ "
+                                         r"\(curl\); to allow it: --allow evil\.example$")
+        self.assertNotIn("cordon: denied", got.stderr)
+
+    def test_report_tells_the_rule_and_the_other_port(self):
+        got = self.run_with([*ALLOW, "--deny", EVIL4, "--report"],
+                            f"curl -sS --max-time 10 http://{EVIL4}/who; exit 3")
+        self.assertEqual((got.returncode, got.stdout), (3, "stranger\n"), got)
+        self.assertRegex(got.stderr, rf"(?m)^cordon: would deny tcp {re.escape(EVIL4)}:80 rule=--deny={re.escape(EVIL4)} "
+                                     r"id=\d+ by pid \d+ \(curl\)$")
+
+    def test_report_says_nothing_of_what_is_allowed(self):
+        got = self.run_with([*ALLOW, "--report"], self.fetch("ok.example"))
+        self.assertEqual((got.returncode, got.stderr), (0, ""), got)
+        self.assertTrue(got.stdout.startswith("ok.example"), got)
 
     def test_a_wrong_file_starts_nothing(self):
         marker = SCRATCH / "tmp/started"

@@ -62,6 +62,32 @@ TEST(DenialText, NamesTheClassOfTheFloorAndKeepsThePublicInternet) {
       "10.1.2.3:22");
 }
 
+TEST(DenialText, OfAQuestionHasTheRemedyForTheName) {
+  const Policy policy = policy_of(DefaultAction::kDeny, {{Action::kAllow, "ok.example"}});
+  const DnsName name = *DnsName::parse("evil.example");
+  Denial denial{.id = 18, .kind = Denial::Kind::kQuery, .query_type = 1};
+  denial.request.protocol = Protocol::kUdp;  // as it was asked
+  denial.request.guest = {*IpAddress::parse("10.77.0.2"), 40000};
+  denial.request.dialled = {*IpAddress::parse("10.77.0.3"), 53};
+  denial.request.name = &name;
+  denial.verdict = policy.judge_name(name);
+  EXPECT_EQ(denial_text(denial, policy, kNode),
+            "denied dns evil.example rule=default id=18 by pid 4711 (node); to allow it: --allow "
+            "evil.example");
+}
+
+TEST(DenialText, NamesTheClientThatAPortIsNotFor) {
+  const Policy policy = policy_of(DefaultAction::kDeny, {});
+  Denial denial{.id = 19};
+  denial.request.direction = Direction::kInbound;
+  denial.request.guest = {*IpAddress::parse("10.77.0.2"), 80};
+  denial.request.dialled = {*IpAddress::parse("198.51.100.9"), 40000};
+  denial.verdict = {.action = Action::kDeny, .reason = Reason::kSource};
+  EXPECT_EQ(denial_text(denial, policy, {}),
+            "denied tcp from 198.51.100.9:40000 to 10.77.0.2:80 rule=source id=19; to allow it: "
+            "--publish …,from=198.51.100.9");
+}
+
 TEST(DenialText, HasNoPortForPing) {
   const Policy policy = policy_of(DefaultAction::kDeny, {});
   const Denial denial =
@@ -183,6 +209,41 @@ TEST(EventLogLines, AreLimitedToTenASecondAndTheRestIsCounted) {
   EXPECT_TRUE(lines[0].starts_with("cordon: denied tcp 198.51.100.7:443"));
   EXPECT_TRUE(lines[lines.size() - 2].ends_with(" more denials"));
   EXPECT_EQ(lines.back(), "cordon: 60 flows were denied");
+}
+
+TEST(EventLogLines, WaitWhileSomebodyHasTheScreen) {
+  StderrPipe pipe;
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd());
+  bool is_taken = false;
+  int held = 0;
+  log.set_screen([&] { return is_taken; }, [&] { ++held; });
+  log.trouble("before");
+  is_taken = true;
+  log.trouble("first");
+  log.trouble("second");
+  EXPECT_EQ(pipe.lines(), std::vector<std::string>{"cordon: before"});
+  EXPECT_EQ(held, 1);
+  EXPECT_FALSE(log.release());
+  is_taken = false;
+  EXPECT_TRUE(log.release());
+  EXPECT_EQ(pipe.lines(), (std::vector<std::string>{"cordon: first", "cordon: second"}));
+  is_taken = true;
+  log.trouble("third");
+  is_taken = false;
+  log.trouble("fourth");  // nothing overtakes
+  EXPECT_EQ(pipe.lines(), (std::vector<std::string>{"cordon: third", "cordon: fourth"}));
+}
+
+TEST(EventLogLines, ThatWaitAreWrittenAtTheEndAndTheirNumberIsBounded) {
+  StderrPipe pipe;
+  EventLog log(Verbosity::kNormal, pipe.fd(), UniqueFd());
+  log.set_screen([] { return true; }, [] {});
+  for (int i = 0; i < 1000; ++i) log.trouble("again");
+  EXPECT_TRUE(pipe.lines().empty());
+  log.finish();
+  const auto lines = pipe.lines();
+  ASSERT_EQ(lines.size(), 201U);
+  EXPECT_EQ(lines.back(), "cordon: 800 more lines");
 }
 
 TEST(EventLogLines, QuietSaysNothingAboutDenials) {

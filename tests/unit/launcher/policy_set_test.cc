@@ -57,6 +57,24 @@ std::vector<std::string> texts_of(const RunOptions& options) {
 
 using Texts = std::vector<std::string>;
 
+TEST_F(PolicySetTest, APolicyOfThisFolderThatIsNotReadIsTold) {
+  const std::string before = std::filesystem::current_path();
+  std::filesystem::current_path(root_);
+  EXPECT_FALSE(unread_folder_policy(RunOptions{}));
+  const std::string path = write("cordon.toml", "allow = [\"a.example\"]\n");
+  const auto told = unread_folder_policy(RunOptions{});
+  ASSERT_TRUE(told);
+  EXPECT_NE(told->find("./cordon.toml"), std::string::npos);
+  EXPECT_NE(told->find("--trust"), std::string::npos);
+  RunOptions named;
+  named.policy_files = {path};
+  EXPECT_FALSE(unread_folder_policy(named));
+  RunOptions trusting;
+  trusting.trusts_folder = true;
+  EXPECT_FALSE(unread_folder_policy(trusting));
+  std::filesystem::current_path(before);
+}
+
 TEST_F(PolicySetTest, RulesOfAllSourcesCountTogether) {
   write("system/npm.toml", "allow = [\"registry.example\"]\n");
   write("system/github-read.toml", "use = [\"npm\"]\nallow = [\"git.example\"]\n");
