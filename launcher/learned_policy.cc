@@ -15,6 +15,8 @@ constexpr std::size_t kMostDestinations = 20'000;
 constexpr std::size_t kNamesOfASuffix = 3;
 constexpr std::size_t kMostPresets = 16;
 constexpr std::size_t kMostNamesShown = 4;
+// Names that were only looked up are for a person to read.
+constexpr std::size_t kMostNamesNotDialled = 200;
 
 struct Line {
   std::string rule;
@@ -197,6 +199,46 @@ Line comment_on(const LearnedDestination& one) {
           .is_comment = true};
 }
 
+// What presets and suffix rules answer anyway is left out.
+void add_names_not_dialled(std::vector<Line>& lines, const LearnedRun& run,
+                           std::span<const Line> presets, const PolicyLore& lore) {
+  std::set<std::string> rules;
+  for (const Line& line : lines) rules.insert(line.rule);
+  std::size_t told = 0;
+  std::size_t more = 0;
+  for (const LearnedName& one : run.names_not_dialled) {
+    const bool is_answered =
+        rules.contains("*." + parent_of(one.name)) ||
+        std::ranges::any_of(presets, [&](const Line& preset) {
+          return lore.covers(preset.rule, one.name, 443) || lore.covers(preset.rule, one.name, 80);
+        });
+    if (is_answered) continue;
+    if (told++ >= kMostNamesNotDialled) {
+      ++more;
+      continue;
+    }
+    lines.push_back({.rule = one.name,
+                     .why = fmt::format("looked up at {}, never dialled: without a rule it is not "
+                                        "answered",
+                                        time_of_day(one.first_seen_unix_milliseconds)),
+                     .is_comment = true});
+  }
+  if (more > 0) lines.back().why += fmt::format(" (and {} more such names)", more);
+}
+
+std::string classes_text(std::span<const ClassOverride> classes) {
+  std::map<AddressClass, std::vector<std::string>> prefixes;
+  for (const ClassOverride& moved : classes) {
+    prefixes[moved.address_class].push_back(fmt::format("\"{}\"", moved.prefix.to_string()));
+  }
+  if (prefixes.empty()) return {};
+  std::string text = "\n[classes]  # as they were given to cordon learn\n";
+  for (const auto& [address_class, list] : prefixes) {
+    text += fmt::format("{} = [{}]\n", class_name(address_class), fmt::join(list, ", "));
+  }
+  return text;
+}
+
 std::string quoted(const std::string& text) { return fmt::format("\"{}\",", text); }
 
 std::string list_text(std::string_view key, const std::vector<Line>& lines) {
@@ -260,6 +302,25 @@ void Learner::on_denial(std::int64_t unix_milliseconds, const Denial& denial,
   if (one != nullptr) ++one->flows;
 }
 
+void Learner::on_resolved(std::int64_t unix_milliseconds, const Request& request) {
+  if (request.name == nullptr) return;
+  const std::string name = escape_text(request.name->lower_case().to_string());
+  if (resolved_.size() >= kMostDestinations && !resolved_.contains(name)) return;
+  resolved_.try_emplace(
+      name, LearnedName{.name = name, .first_seen_unix_milliseconds = unix_milliseconds});
+}
+
+std::vector<LearnedName> Learner::names_not_dialled() const {
+  std::set<std::string> dialled;
+  for (const auto& [key, one] : seen_) dialled.insert(one.name);
+  std::vector<LearnedName> names;
+  for (const auto& [name, one] : resolved_) {
+    if (!dialled.contains(name)) names.push_back(one);
+  }
+  std::ranges::stable_sort(names, {}, &LearnedName::first_seen_unix_milliseconds);
+  return names;
+}
+
 std::vector<LearnedDestination> Learner::destinations() const {
   std::vector<LearnedDestination> all;
   all.reserve(seen_.size());
@@ -283,6 +344,7 @@ std::string learned_policy(const LearnedRun& run, const PolicyLore& lore) {
   add_names(allow, left, lore);
   add_addresses(allow, left);
   allow.insert(allow.end(), comments.begin(), comments.end());
+  add_names_not_dialled(allow, run, presets, lore);
   std::string text = fmt::format(
       "# What `{}` reached on {}, as cordon learn saw it.\n"
       "# It allows what one run did: read it before you rely on it.\n"
@@ -290,7 +352,8 @@ std::string learned_policy(const LearnedRun& run, const PolicyLore& lore) {
       escape_text(fmt::format("{}", fmt::join(run.command, " "))), run.date);
   if (!presets.empty()) text += list_text("use", presets);
   text += "default = \"deny\"\n";
-  return text + list_text("allow", allow);
+  text += list_text("allow", allow);
+  return text + classes_text(run.classes);
 }
 
 }  // namespace cordon

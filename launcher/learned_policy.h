@@ -4,7 +4,8 @@
 // are about (names of a preset that the run did not need come along with it); three names and more
 // under one parent become a suffix rule, where the parent is nobody's to sell names under; the rest
 // are rules for themselves. What only a rule for a floor class would open stands there as a
-// comment, with its reason, for a person to decide. Every line says why it is there.
+// comment, with its reason, for a person to decide; so do names that were looked up and never
+// dialled, which such a policy does not answer. Every line says why it is there.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +41,12 @@ struct LearnedDestination {
   [[nodiscard]] std::string to_string() const;
 };
 
+/// A name that was answered.
+struct LearnedName {
+  std::string name;
+  std::int64_t first_seen_unix_milliseconds = 0;
+};
+
 /// Gathers what the translator tells.
 class Learner {
  public:
@@ -47,13 +54,17 @@ class Learner {
                const std::optional<GuestProcess>& process);
   void on_denial(std::int64_t unix_milliseconds, const Denial& denial,
                  const std::optional<GuestProcess>& process);
+  void on_resolved(std::int64_t unix_milliseconds, const Request& request);
   /// In the order in which they were first seen.
   [[nodiscard]] std::vector<LearnedDestination> destinations() const;
+  /// The names that no flow went to, likewise.
+  [[nodiscard]] std::vector<LearnedName> names_not_dialled() const;
 
  private:
   LearnedDestination* at(std::int64_t unix_milliseconds, const Request& request, bool is_denied,
                          const std::optional<GuestProcess>& process);
   std::map<std::string, LearnedDestination> seen_;
+  std::map<std::string, LearnedName> resolved_;
 };
 
 /// Presets and public suffixes, as learned_policy() needs them; tests bring their own.
@@ -73,6 +84,8 @@ struct LearnedRun {
   std::vector<std::string> command;
   std::string date;  // "2026-01-31"
   std::vector<LearnedDestination> destinations;
+  std::vector<LearnedName> names_not_dialled;
+  std::vector<ClassOverride> classes;  // that were given: without them the rules mean less
 };
 
 /// The text of a policy file.

@@ -36,6 +36,11 @@ void SandboxWatch::on_message(Bytes packet) {
     if (on_policy_) on_policy_(is_taken ? message->generation : message->id, is_taken);
     return;
   }
+  if (const auto resolved = decode_resolved(*message, name)) {
+    // Without its process: looking that up would cost the flow that follows its own look-up.
+    if (recorder_ != nullptr) recorder_->on_resolved(*resolved);
+    return;
+  }
   const auto report = decode_flow(*message, name);
   if (!report) return tell_nonsense();
   if (message->kind == MessageKind::kFlow) return on_flow(*report, policy);

@@ -21,7 +21,8 @@ namespace {
 constexpr std::string_view kHelp =
     R"(Runs COMMAND with the public internet open, as `cordon run` does without a policy, records what it
 reaches, and writes a policy for it: presets where they fit, names, ports, and why each line is
-there. What was denied (this host, the local network) stands there as a comment.
+there. What was denied (this host, the local network) and names that were looked up but never dialled
+stand there as comments.
 
 Usage: cordon learn [--write FILE] [--force] [OPTIONS] [--] COMMAND [ARGUMENTS...]
 
@@ -68,9 +69,10 @@ class Recorder final : public FlowRecorder {
   void on_denial(const Denial& denial, const std::optional<GuestProcess>& process) override {
     learner_.on_denial(unix_milliseconds_now(), denial, process);
   }
-  [[nodiscard]] std::vector<LearnedDestination> destinations() const {
-    return learner_.destinations();
+  void on_resolved(const Request& request) override {
+    learner_.on_resolved(unix_milliseconds_now(), request);
   }
+  [[nodiscard]] const Learner& learner() const { return learner_; }
 
  private:
   Learner learner_;
@@ -90,10 +92,13 @@ int learn(const LearnOptions& options) {
   }
   Recorder recorder;
   const int status = run(options.run, &recorder);
-  const std::string text = learned_policy({.command = options.run.command,
-                                           .date = rfc3339(unix_milliseconds_now()).substr(0, 10),
-                                           .destinations = recorder.destinations()},
-                                          InstalledLore());
+  const std::string text =
+      learned_policy({.command = options.run.command,
+                      .date = rfc3339(unix_milliseconds_now()).substr(0, 10),
+                      .destinations = recorder.learner().destinations(),
+                      .names_not_dialled = recorder.learner().names_not_dialled(),
+                      .classes = options.run.policy.overrides},
+                     InstalledLore());
   if (options.path.empty()) {
     fmt::print("{}", text);
     return status;

@@ -11,6 +11,8 @@ bool ControlChannel::denied(const Denial& denial) { return send(encode_denial(de
 
 void ControlChannel::flow(const FlowReport& report) { (void)send(encode_flow(report)); }
 
+void ControlChannel::resolved(const Request& request) { (void)send(encode_resolved(request)); }
+
 bool ControlChannel::asked(const Question& question) { return send(encode_question(question)); }
 
 void ControlChannel::notice(Notice notice, int code) { (void)send(encode_notice(notice, code)); }

@@ -17,6 +17,7 @@ bool is_known(MessageKind kind) {
     case MessageKind::kFlowListed:
     case MessageKind::kFlowsListed:
     case MessageKind::kPolicyTaken:
+    case MessageKind::kResolved:
     case MessageKind::kDenialTold:
     case MessageKind::kUpstreams:
     case MessageKind::kAnswer:
@@ -29,7 +30,7 @@ bool is_known(MessageKind kind) {
 }
 
 constexpr Action kLastAction = Action::kAsk;
-constexpr Reason kLastReason = Reason::kLimit;
+constexpr Reason kLastReason = Reason::kSource;
 
 template <class Enum>
 bool fits(std::uint8_t value, Enum last) {
@@ -144,6 +145,13 @@ Message encode_flow(const FlowReport& report) {
   return message;
 }
 
+Message encode_resolved(const Request& request) {
+  Message message;
+  message.kind = MessageKind::kResolved;
+  put_request(message, request);
+  return message;
+}
+
 Message encode_notice(Notice notice, int code) {
   Message message;
   message.kind = MessageKind::kNotice;
@@ -205,6 +213,14 @@ std::optional<FlowReport> decode_flow(const Message& message, DnsName& name) {
     report.end = static_cast<FlowEnd>(message.flow_end);
   }
   return report;
+}
+
+std::optional<Request> decode_resolved(const Message& message, DnsName& name) {
+  const auto request = take_request(message, name);
+  if (message.kind != MessageKind::kResolved || !request || request->name == nullptr) {
+    return std::nullopt;
+  }
+  return request;
 }
 
 std::optional<Notice> decode_notice(const Message& message) {

@@ -22,6 +22,7 @@ enum class MessageKind : std::uint32_t {
   kFlowListed = 5,   // a living flow, in answer to kListFlows
   kFlowsListed = 6,  // the end of a piece of the list; `cursor` is where the next one begins
   kPolicyTaken = 7,  // `generation` is in force, or (`code` not 0) was not understood
+  kResolved = 8,     // a name was answered for the first time
   // supervisor to translator
   kDenialTold = 101,   // the process was looked up and the line written: refuse the guest now
   kUpstreams = 102,    // the host's resolv.conf changed
@@ -84,6 +85,7 @@ struct Message {
 [[nodiscard]] Message encode_denial(const Denial& denial);
 [[nodiscard]] Message encode_flow(const FlowReport& report);
 [[nodiscard]] Message encode_question(const Question& question);
+[[nodiscard]] Message encode_resolved(const Request& request);
 [[nodiscard]] Message encode_notice(Notice notice, int code);
 
 [[nodiscard]] WireEndpoint encode_endpoint(const Endpoint& endpoint);
@@ -100,6 +102,8 @@ struct Message {
 /// Of kFlow and of kFlowListed.
 [[nodiscard]] std::optional<FlowReport> decode_flow(const Message& message, DnsName& name);
 [[nodiscard]] std::optional<Question> decode_question(const Message& message, DnsName& name);
+/// Always with a name.
+[[nodiscard]] std::optional<Request> decode_resolved(const Message& message, DnsName& name);
 [[nodiscard]] std::optional<Notice> decode_notice(const Message& message);
 
 }  // namespace cordon

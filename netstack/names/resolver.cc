@@ -247,8 +247,18 @@ void Resolver::on_mapped(Instant now, FlowId id, Bytes response) {
   }
 }
 
-void Resolver::answer_from_pool(Instant now, const Client& client, const DnsQuery& query) {
+std::optional<PooledName> Resolver::give_name(const Client& client, const DnsQuery& query) {
+  const std::size_t known = context_.pool.size();
   const std::optional<PooledName> pooled = context_.pool.give(query.question.name);
+  if (context_.config.reports_flows && pooled && context_.pool.size() != known) {
+    context_.events.resolved(
+        {.protocol = Protocol::kUdp, .guest = client.guest, .name = pooled->name});
+  }
+  return pooled;
+}
+
+void Resolver::answer_from_pool(Instant now, const Client& client, const DnsQuery& query) {
+  const std::optional<PooledName> pooled = give_name(client, query);
   if (!pooled) {
     context_.events.notice(Notice::kFlowLimit, 0);
     return answer(now, client, query, DnsReply{.rcode = DnsRcode::kServFail});
@@ -263,7 +273,7 @@ void Resolver::on_pinned(Instant now, const Query& query, Bytes response) {
     return answer(now, query.client, query.asked, DnsReply{.rcode = DnsRcode::kNxDomain});
   }
   // The pool keeps the name; its addresses there are not told.
-  const std::optional<PooledName> pooled = context_.pool.give(query.asked.question.name);
+  const std::optional<PooledName> pooled = give_name(query.client, query.asked);
   if (found.outcome == DnsAddresses::Outcome::kFailed || !pooled) {
     return answer(now, query.client, query.asked, DnsReply{.rcode = DnsRcode::kServFail});
   }

@@ -113,6 +113,8 @@ class Resolver final : private UpstreamAnswers {
   void on_records(Instant now, const Query& query, Bytes response);
   void pass_back(Instant now, const Query& query, Bytes response);
 
+  /// The name in the pool, reported where it is new there; nullopt: the pool is full.
+  std::optional<PooledName> give_name(const Client& client, const DnsQuery& query);
   void answer_from_pool(Instant now, const Client& client, const DnsQuery& query);
   void answer(Instant now, const Client& client, const DnsQuery& query, const DnsReply& answer);
   void reply(Instant now, const Client& client, Bytes message);

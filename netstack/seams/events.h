@@ -65,6 +65,9 @@ class Events {
   /// process up; the refusal to the guest then waits for that, or for a short deadline.
   virtual bool denied(const Denial& denial) = 0;
   virtual void flow(const FlowReport& report) = 0;
+  /// A name that the guest asked for was answered with addresses, for the first time. The request
+  /// has the name and the asking socket, and no destination.
+  virtual void resolved(const Request& request) = 0;
   /// A living flow, in answer to Translator::list_flows(). False where there is no room for more at
   /// the moment.
   virtual bool listed(const FlowReport& report) = 0;

@@ -38,7 +38,11 @@ void check_message(Bytes data) {
   const auto flow = decode_flow(*message, name);
   const auto question = decode_question(*message, name);
   const auto notice = decode_notice(*message);
-  require(denial.has_value() + flow.has_value() + question.has_value() + notice.has_value() <= 1);
+  const auto resolved = decode_resolved(*message, name);
+  require(denial.has_value() + flow.has_value() + question.has_value() + notice.has_value() +
+              resolved.has_value() <=
+          1);
+  if (resolved) check_request(*resolved, name);
   if (denial) {
     check_request(denial->request, name);
     DnsName again;

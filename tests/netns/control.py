@@ -18,10 +18,9 @@ import named
 import servers
 import world
 from named import OK4, OK6, NamedTest
-from world import AS_USER, IS_FULL, ORDINARY_USER, PUBLIC, SCRATCH, SECOND4, SERVER4, Guest, NetworkTest, wait_until
+from world import AS_USER, IS_FULL, PUBLIC, RUNTIME, SCRATCH, SECOND4, SERVER4, Guest, NetworkTest, wait_until
 
 PORT, OTHER_PORT = 9301, 9302
-RUNTIME = SCRATCH / "runtime"
 
 
 class Controlled(NetworkTest):
@@ -31,12 +30,7 @@ class Controlled(NetworkTest):
 
     @staticmethod
     def make_runtime_folder():
-        world.World.get()  # mounts the folder's own file system
-        RUNTIME.mkdir(exist_ok=True)
-        RUNTIME.chmod(0o700)
-        if AS_USER and os.environ.get("CORDON_WORLD") != "userns":
-            os.chown(RUNTIME, ORDINARY_USER, ORDINARY_USER)
-        os.environ["XDG_RUNTIME_DIR"] = str(RUNTIME)
+        world.World.get().make_runtime_folder()
 
     @classmethod
     def setUpClass(cls):
@@ -252,6 +246,76 @@ class Reload(Controlled):
             self.assertFalse(self.is_open(guest, SECOND4))
 
 
+    def test_resets_a_thousand_flows_and_leaves_a_thousand_alone(self):
+        """Which is within a second; this is what it takes here, and a bound for a machine that is busy."""
+        both = self.policy("both.toml", policy_text([SERVER4, SECOND4]))
+        half = self.policy("half.toml", policy_text([SERVER4]))
+        with Guest(self.world, ["--policy", str(both), "--name", "many"]) as guest:
+            kept, gone = (guest.call("hold_many", within=60, address=address, port=PORT, count=1000)
+                          for address in (SERVER4, SECOND4))
+            self.assertEqual((kept["errors"], gone["errors"]), ({}, {}))
+            self.assertEqual(guest.call("exchange_all", within=60, numbers=kept["numbers"] + gone["numbers"])["right"],
+                             2000)
+            begin = time.monotonic()
+            self.verb("policy", "reload", "many", str(half))
+            ended = guest.call("await_resets", within=60, numbers=gone["numbers"])
+            seconds = time.monotonic() - begin
+            self.assertEqual(ended, {"ends": {"ECONNRESET": 1000}, "still_open": 0})
+            print(f"    1,000 of 2,000 flows reset {seconds:.2f} s after the reload was asked for")
+            self.assertLess(seconds, 5)
+            self.assertEqual(guest.call("exchange_all", within=60, numbers=kept["numbers"]),
+                             {"right": 1000, "errors": {}})
+            self.assertFalse(self.is_open(guest, SECOND4))
+
+
+class Terminal:
+    """A command on a pseudo-terminal of its own, in host; what it writes is gathered."""
+
+    def __init__(self, world_, command):
+        with world_.host:
+            self.pid, self.master = pty.fork()
+            if self.pid == 0:
+                with contextlib.suppress(OSError):
+                    os.execvpe(command[0], command, {**world_.environment(), "TERM": "xterm", "LESS": "", "EXINIT": ""})
+                os._exit(127)
+        self.said, self.status = b"", None
+
+    def until(self, words, seconds=15):
+        """Everything up to now, once `words` are there."""
+        end = time.monotonic() + seconds
+        while words not in self.said:
+            if time.monotonic() > end or not self._read(0.2):
+                raise AssertionError(f"{words} did not come: {self.said}")
+        return self.said
+
+    def _read(self, seconds):
+        """False at the end."""
+        if select.select([self.master], [], [], seconds)[0]:
+            try:
+                self.said += os.read(self.master, 65536)
+            except OSError:
+                return False
+        return True
+
+    def quiet(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._read(0.1)
+        return self.said
+
+    def type(self, text):
+        os.write(self.master, text)
+
+    def end(self, seconds=10):
+        """Reads to the end; the exit status."""
+        deadline = time.monotonic() + seconds
+        while self._read(0.2) and time.monotonic() < deadline:
+            pass
+        self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.master)
+        return self.status
+
+
 class Asked(Controlled):
     def answerer(self, name, *answers):
         """cordon ask NAME with these lines typed, one for each question."""
@@ -341,6 +405,81 @@ class Asked(Controlled):
         self.assertIn(b"through", said)
 
 
+    def client(self, name, seconds=20):
+        """Words of sh that reach for SERVER4 and write `through` or the error into the file `name`."""
+        source = (f"import socket\ntry:\n  socket.create_connection(('{SERVER4}', {PORT}), {seconds}); said = 'through'\n"
+                  f"except OSError as error:\n  said = str(error)\nopen('{name}', 'w').write(said)")
+        path = SCRATCH / "tmp/client.py"
+        path.write_text(source)
+        return f"{world.PYTHON} {path}"
+
+    def outcome(self, name, seconds=15):
+        path = pathlib.Path(name)
+        wait_until(lambda: path.exists() and path.read_text(), "the client's word", seconds)
+        said = path.read_text()
+        path.unlink()
+        return said
+
+    def on_terminal(self, script, *options):
+        return Terminal(self.world, self.world.arguments(["sh", "-c", script], [*PUBLIC, "--ask", *options]))
+
+    ASKED = rb"cordon: python3 \(pid \d+\) wants tcp " + re.escape(f"{SERVER4}:{PORT}").encode() + rb", id=1"
+
+    def test_full_screen_program_is_not_written_over_and_cordon_ask_answers(self):
+        word = f"{SCRATCH}/tmp/word"
+        for number, (program, leave) in enumerate(((b"less /etc/services", b"q"), (b"vim -u NONE -n /etc/services", b":q!\r"),
+                                                   (b"top", b"q"))):
+            with self.subTest(program):
+                name = f"screen{number}"
+                terminal = self.on_terminal(f"(sleep 2; exec {self.client(word)}) </dev/null >/dev/null 2>&1 & exec {program.decode()}",
+                                            "--name", name)
+                said = terminal.until(b"\a")  # the bell: somebody wants something
+                said = terminal.quiet(1)
+                self.assertNotIn(b"cordon:", said)
+                shown = self.answerer(name, "once")
+                self.assertEqual(self.outcome(word), "through")
+                self.assertIn(f"wants tcp {SERVER4}:{PORT}", shown[0])
+                self.assertNotIn(b"cordon:", terminal.quiet(0.5))
+                terminal.type(leave)
+                self.assertEqual(terminal.end(), 0)
+                self.assertRegex(terminal.said, self.ASKED + rf"; to answer: cordon ask {name}\r\n".encode())
+
+    def test_denial_waits_for_the_end_of_a_full_screen_program(self):
+        word = f"{SCRATCH}/tmp/word"
+        terminal = Terminal(self.world, self.world.arguments(
+            ["sh", "-c", f"(sleep 2; exec {self.client(word, 3)}) </dev/null >/dev/null 2>&1 & less /etc/services; echo left; sleep 1"],
+            [*PUBLIC, "--deny", SERVER4]))
+        self.assertIn("refused", self.outcome(word))
+        self.assertNotIn(b"cordon:", terminal.quiet(0.5))
+        terminal.type(b"q")
+        said = terminal.until(b"left")
+        # Without waiting for the command's end.
+        said = terminal.until(b"cordon: denied tcp " + SERVER4.encode())
+        self.assertNotIn(b"1 flow was denied", said)
+        self.assertEqual(terminal.end(), 0)
+        self.assertIn(b"1 flow was denied", terminal.said)
+
+    def test_in_a_session_of_its_own_a_line_says_how_to_answer(self):
+        word = f"{SCRATCH}/tmp/word"
+        terminal = self.on_terminal(self.client(word), "--new-session", "--name", "session")
+        self.assertRegex(terminal.until(b"to answer: cordon ask session\r\n"), self.ASKED)
+        self.answerer("session", "once")
+        self.assertEqual(self.outcome(word), "through")
+        self.assertEqual(terminal.end(), 0)
+
+    def test_under_a_shell_with_job_control_a_line_says_how_to_answer(self):
+        word = f"{SCRATCH}/tmp/word"
+        terminal = Terminal(self.world, self.world.arguments(
+            ["env", "PS1=INNER> ", "bash", "--norc", "--noprofile", "-i"], [*PUBLIC, "--ask", "--name", "shell"]))
+        terminal.until(b"INNER> ")
+        terminal.type(self.client(word).encode() + b"\n")
+        self.assertRegex(terminal.until(b"to answer: cordon ask shell\r\n"), self.ASKED)
+        self.answerer("shell", "once")
+        self.assertEqual(self.outcome(word), "through")
+        terminal.type(b"exit 4\n")
+        self.assertEqual(terminal.end(), 4)
+
+
 class ByName(NamedTest, Controlled):
     options = [*PUBLIC, "--name", "names", "--ask"]
 
@@ -369,6 +508,7 @@ class Learned(NamedTest, Controlled):
     def prepare(cls, here):
         for name in ("a", "b", "c"):
             cls.zones.host(f"{name}.cdn.example", OK4, OK6)
+        cls.zones.host("asked.example", OK4, OK6)
         cls.make_runtime_folder()
         for address in (OK4, OK6):
             for port in (PORT, 443):
@@ -381,7 +521,8 @@ class Learned(NamedTest, Controlled):
                            ("c.cdn.example", 443), (SERVER4, PORT)])
         script = (f"import socket\nfor there in [\n{dials}\n]:\n"
                   "    s = socket.create_connection(there, 5); s.sendall(bytes(4)); s.recv(4); s.close()\n"
-                  "try:\n    socket.create_connection(('198.51.100.1', 99), 1)\nexcept OSError:\n    pass\n")
+                  "try:\n    socket.create_connection(('198.51.100.1', 99), 1)\nexcept OSError:\n    pass\n"
+                  "try:\n    socket.getaddrinfo('asked.example', 80)\nexcept OSError:\n    pass\n")
         path, log = SCRATCH / "tmp/learned.toml", SCRATCH / "tmp/learned.log"
         for file in (path, log):
             file.unlink(missing_ok=True)
@@ -392,9 +533,10 @@ class Learned(NamedTest, Controlled):
         self.assertRegex(text, r'(?m)^  "\*\.cdn\.example", +# 3 names: a\.cdn\.example, b\.')
         self.assertRegex(text, rf'(?m)^  "{re.escape(SERVER4)}:{PORT}", +# an address')
         self.assertRegex(text, r'(?m)^  # "198\.51\.100\.1:99", +# was denied, class lan')
+        self.assertRegex(text, r'(?m)^  # "asked\.example", +# looked up at \d\d:\d\d:\d\d, never dialled: ')
         self.assertIn('default = "deny"', text)
         self.verb("policy", "check", str(path))
-        again = self.world.run([world.PYTHON, "-c", script], [*classes, "--policy", str(path)])
+        again = self.world.run([world.PYTHON, "-c", script], ["--policy", str(path)])
         self.assertEqual((again.returncode, again.stdout), (0, ""), again.stderr)
         # And what it says about the recorded run is the same.
         said = self.verb("replay", str(path), str(log), status=1)

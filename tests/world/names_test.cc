@@ -194,6 +194,17 @@ TEST(NamesPointers, OfPoolAddressesAreAnsweredInsideAndOthersGoNowhere) {
 }
 
 // T9
+TEST(NamesResolved, AreToldOnceEach) {
+  Naming world(leak_policy());
+  fill(world);
+  for (const char* name : {"ok.example", "a.wild.example", "OK.example", "nosuch.wild.example",
+                           "evil.example", "host.cordon.internal"}) {
+    (void)world.resolves(name);
+  }
+  EXPECT_EQ(world.events.resolved_names,
+            (std::vector<std::string>{"ok.example", "a.wild.example"}));
+}
+
 TEST(NamesMissing, StayMissing) {
   Naming world(leak_policy());
   EXPECT_EQ(world.resolves("nosuch.wild.example").rcode, 3);

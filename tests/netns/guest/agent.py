@@ -236,6 +236,39 @@ def hold_many(address, port, count, timeout=30):
     return {"numbers": numbers, "errors": errors}
 
 
+def await_resets(numbers, timeout=30):
+    """Waits until every one of these connections has ended; errors by name. What was reset is closed."""
+    poll, ends, open_ones = select.poll(), {}, {SOCKETS[number].fileno(): number for number in numbers}
+    for descriptor in open_ones:
+        poll.register(descriptor, select.POLLIN)
+    deadline = time.monotonic() + timeout
+    while open_ones and time.monotonic() < deadline:
+        for descriptor, _ in poll.poll(100):
+            poll.unregister(descriptor)
+            number = open_ones.pop(descriptor)
+            try:
+                end = "data" if SOCKETS[number].recv(1) else "end"
+            except OSError as error:
+                end = name_of(error)
+            ends[end] = ends.get(end, 0) + 1
+            hang_up(number)
+    return {"ends": ends, "still_open": len(open_ones)}
+
+
+def exchange_all(numbers, timeout=30):
+    """Sends a line on each of these connections and waits for its echo; how many came, errors by name."""
+    right, errors = 0, {}
+    for number in numbers:
+        answer = send(number, "line")
+        if answer["error"] is None:
+            answer = receive_exactly(number, 4, timeout)
+        if answer["error"] is None and answer["text"] == "line":
+            right += 1
+        else:
+            errors[answer["error"]] = errors.get(answer["error"], 0) + 1
+    return {"right": right, "errors": errors}
+
+
 def close_all():
     for number in list(SOCKETS):
         hang_up(number)

@@ -39,10 +39,14 @@ LearnedDestination reached(const std::string& name, std::uint16_t port = 443,
           .first_seen_unix_milliseconds = kNoon};
 }
 
-std::string written(std::vector<LearnedDestination> destinations) {
-  const std::string text = learned_policy(
-      {.command = {"npm", "ci"}, .date = "2026-01-31", .destinations = std::move(destinations)},
-      Lore());
+std::string written(std::vector<LearnedDestination> destinations,
+                    std::vector<LearnedName> names_not_dialled = {}) {
+  const std::string text = learned_policy({.command = {"npm", "ci"},
+                                           .date = "2026-01-31",
+                                           .destinations = std::move(destinations),
+                                           .names_not_dialled = std::move(names_not_dialled),
+                                           .classes = {}},
+                                          Lore());
   const PolicyReading reading = read_policy_text(text, "learned.toml");
   for (const Problem& problem : reading.problems)
     ADD_FAILURE() << problem.to_string() << "\n" << text;
@@ -136,10 +140,60 @@ TEST(LearnedPolicy, LeavesTheFloorToAPerson) {
       << text;
 }
 
+LearnedName looked_up(const std::string& name) {
+  return {.name = name, .first_seen_unix_milliseconds = kNoon};
+}
+
+TEST(LearnedPolicy, TellsNamesThatWereOnlyLookedUp) {
+  const std::string text = written({reached("api.example")}, {looked_up("other.example")});
+  EXPECT_TRUE(has(text,
+                  "  # \"other.example\",  # looked up at 12:00:00, never dialled: without a rule "
+                  "it is not answered\n"))
+      << text;
+}
+
+TEST(LearnedPolicy, LeavesOutLookedUpNamesThatItAnswersAnyway) {
+  const std::string text =
+      written({reached("a.cdn.example"), reached("b.cdn.example"), reached("c.cdn.example"),
+               reached("registry.npmjs.org")},
+              {looked_up("d.cdn.example"), looked_up("www.npmjs.org"), looked_up("cdn.example")});
+  EXPECT_FALSE(has(text, "d.cdn.example")) << text;
+  EXPECT_FALSE(has(text, "www.npmjs.org")) << text;
+  EXPECT_TRUE(has(text, "# \"cdn.example\"")) << text;
+}
+
+TEST(LearnedPolicy, OfAThousandLookedUpNamesTellsTwoHundred) {
+  std::vector<LearnedName> names;
+  for (int i = 0; i < 1000; ++i) names.push_back(looked_up("n" + std::to_string(i) + ".example"));
+  const std::string text = written({}, names);
+  EXPECT_TRUE(has(text, "\"n199.example\"")) << text;
+  EXPECT_FALSE(has(text, "\"n200.example\"")) << text;
+  EXPECT_TRUE(has(text, "(and 800 more such names)")) << text;
+}
+
+TEST(LearnedPolicy, KeepsTheClassesThatWereGiven) {
+  const std::string text =
+      learned_policy({.command = {"true"},
+                      .date = "2026-01-31",
+                      .destinations = {},
+                      .names_not_dialled = {},
+                      .classes = {{*Prefix::parse("198.51.100.0/24"), AddressClass::kPublic},
+                                  {*Prefix::parse("10.9.0.0/16"), AddressClass::kVpn},
+                                  {*Prefix::parse("2001:db8::/32"), AddressClass::kPublic}}},
+                     Lore());
+  const PolicyReading reading = read_policy_text(text, "learned.toml");
+  EXPECT_TRUE(reading.problems.empty()) << text;
+  EXPECT_TRUE(has(text, "public = [\"198.51.100.0/24\", \"2001:db8::/32\"]\n")) << text;
+  EXPECT_TRUE(has(text, "vpn = [\"10.9.0.0/16\"]\n")) << text;
+}
+
 TEST(LearnedPolicy, IsNotBrokenByWhatTheCommandIsCalled) {
-  const std::string text = learned_policy(
-      {.command = {"sh", "-c", "echo\nallow = []"}, .date = "2026-01-31", .destinations = {}},
-      Lore());
+  const std::string text = learned_policy({.command = {"sh", "-c", "echo\nallow = []"},
+                                           .date = "2026-01-31",
+                                           .destinations = {},
+                                           .names_not_dialled = {},
+                                           .classes = {}},
+                                          Lore());
   EXPECT_TRUE(read_policy_text(text, "learned.toml").problems.empty()) << text;
   LearnedDestination odd = reached("api.example");
   odd.programs = {"a\\x0aallow"};
@@ -167,6 +221,24 @@ TEST(Learner, GathersFlowsByDestination) {
   EXPECT_EQ(all[0].bytes_up, 10U);
   EXPECT_EQ(all[0].first_seen_unix_milliseconds, 5);
   EXPECT_EQ(all[0].programs, std::set<std::string>{"node"});
+}
+
+TEST(Learner, KnowsTheNamesThatNoFlowWentTo) {
+  Learner learner;
+  const DnsName dialled = *DnsName::parse("api.example");
+  const DnsName other = *DnsName::parse("Other.example");
+  Request request{.protocol = Protocol::kUdp, .name = &dialled};
+  learner.on_resolved(1, request);
+  request.name = &other;
+  learner.on_resolved(2, request);
+  FlowReport report{.id = 1};
+  report.request.dialled = {*IpAddress::parse("198.51.100.7"), 443};
+  report.request.name = &dialled;
+  learner.on_flow(3, report, {});
+  const auto names = learner.names_not_dialled();
+  ASSERT_EQ(names.size(), 1U);
+  EXPECT_EQ(names[0].name, "other.example");
+  EXPECT_EQ(names[0].first_seen_unix_milliseconds, 2);
 }
 
 TEST(Learner, KeepsWhatWasDeniedApartAndInboundFlowsOut) {
