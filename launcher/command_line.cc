@@ -49,9 +49,9 @@ What may be reached
   A name without a port is allowed on 80 and 443; an address without one on all.
 
 What may reach the command
-  --publish [ADDR:]HOST:GUEST[/udp]
+  --publish [ADDR:]HOST:GUEST[/udp][,from=PREFIX]
                           lead port HOST of this host to port GUEST inside; ADDR is 127.0.0.1 if not
-                          given, an IPv6 address stands in brackets
+                          given, an IPv6 address stands in brackets; from=: for these clients alone
 
 The network inside
   --dns ADDR[:PORT]|host|off
@@ -65,8 +65,7 @@ The network inside
 The command
   --map-root              the command sees itself as root (with no power outside its walls)
   --pass-fd N             leave descriptor N open for the command
-  --nested                let the command make namespaces of its own (browsers, build sandboxes);
-                          the kernel lets no uid 0 without capabilities do that, so not for root
+  --nested                let the command make namespaces of its own (browsers, build sandboxes)
   --new-session           a terminal session of its own
 
 What is told

@@ -16,8 +16,8 @@
 //     class        string   of the destination (cordon-policy(5))
 //     rule         string   what decided, as on stderr
 //     label        string   the rule's name in the policy file
-//     reason       string   denied: "rule", "floor", "default", "scope", "rebind", "no_name",
-//                           "first_flight", "limit"
+//     reason       string   denied: "rule", "floor", "default", "scope", "rebind", "no-name",
+//                           "first-flight", "limit", "source"
 //     reported     boolean  denied: present and true where report mode let it go on
 //     remedy       string   denied: the option that would allow it
 //     pid, program number, string   the guest's process, as the host numbers it

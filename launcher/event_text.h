@@ -5,9 +5,10 @@
 //     would deny tcp evil.example:443 rule=default id=19            in report mode
 //     opened tcp registry.npmjs.org:443 flow=3
 //
-// `rule=` is `default`, `floor` (with ` class=lan` or the like), `scope`, `rebind`, `first_flight`,
-// `limit`, or the rule that decided as it is written: `--deny=198.51.100.7`, `policy.toml:12`.
-// Octets that come from the guest (programs' names, queried names) are escaped.
+// `rule=` is `default`, `floor` (with ` class=lan` or the like), `scope`, `rebind`, `no-name`,
+// `first-flight`, `limit`, `source`, or the rule that decided as it is written:
+// `--deny=198.51.100.7`, `policy.toml:12`. Octets that come from the guest (programs' names,
+// queried names) are escaped.
 #pragma once
 
 #include <cstdint>

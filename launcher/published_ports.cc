@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <optional>
+#include <span>
 #include <sys/socket.h>
 
 #include <fmt/format.h>
@@ -14,7 +15,7 @@ namespace cordon {
 namespace {
 
 constexpr std::string_view kForm =
-    "write [ADDRESS:]HOST_PORT:GUEST_PORT[/udp], for example 8080:80";
+    "write [ADDRESS:]HOST_PORT:GUEST_PORT[/udp][,from=PREFIX], for example 8080:80";
 // As many as the kernel lets wait (net.core.somaxconn cuts it); the translator accepts in bursts.
 constexpr int kBacklog = 4096;
 
@@ -70,6 +71,42 @@ Result<IpAddress> take_address(std::string_view& text, std::string& zone) {
     return plain_error(fmt::format("'{}' is not an IP address to bind; {}", address, kForm));
   }
   return *parsed;
+}
+
+Result<Prefix> parse_source(std::string_view text, const IpAddress& bind) {
+  const auto prefix = Prefix::parse(text);
+  if (!prefix) {
+    return plain_error(fmt::format(
+        "'{}' is no address and no prefix that clients could come from; write from=198.51.100.0/24",
+        text));
+  }
+  if (prefix->address().family() != bind.family()) {
+    return plain_error(fmt::format("no client from {} can come to {}: a port has one family", text,
+                                   bind.to_string()));
+  }
+  return *prefix;
+}
+
+/// Cuts ",from=PREFIX" and what follows off the end.
+std::vector<std::string_view> take_options(std::string_view& text) {
+  std::vector<std::string_view> options;
+  for (auto comma = text.rfind(','); comma != std::string_view::npos; comma = text.rfind(',')) {
+    options.insert(options.begin(), text.substr(comma + 1));
+    text = text.substr(0, comma);
+  }
+  return options;
+}
+
+Status read_options(std::span<const std::string_view> options, PublishSpec& spec) {
+  constexpr std::string_view kFrom = "from=";
+  for (const std::string_view option : options) {
+    if (!option.starts_with(kFrom)) {
+      return plain_error(fmt::format("'{}' says nothing about a port; {}", option, kForm));
+    }
+    CORDON_TRY(const Prefix source, parse_source(option.substr(kFrom.size()), spec.bind.address));
+    spec.sources.push_back(source);
+  }
+  return {};
 }
 
 Result<Protocol> take_protocol(std::string_view& text) {
@@ -162,7 +199,8 @@ Result<PublishedSocket> bind_one(const PublishSpec& spec) {
   return PublishedSocket{.protocol = spec.protocol,
                          .socket = std::move(fd),
                          .bound = spec.bind,
-                         .guest_port = spec.guest_port};
+                         .guest_port = spec.guest_port,
+                         .sources = spec.sources};
 }
 
 }  // namespace
@@ -170,11 +208,13 @@ Result<PublishedSocket> bind_one(const PublishSpec& spec) {
 Result<PublishSpec> parse_publish(std::string_view text) {
   PublishSpec spec;
   spec.text = text;
+  const std::vector<std::string_view> extras = take_options(text);
   CORDON_TRY(spec.protocol, take_protocol(text));
   CORDON_TRY(spec.bind.address, take_address(text, spec.zone));
   if (spec.bind.address.is_multicast_or_broadcast()) {
     return plain_error("a multicast or broadcast address cannot be published");
   }
+  CORDON_TRY_STATUS(read_options(extras, spec));
   const auto colon = text.find(':');
   if (colon == std::string_view::npos) {
     if (parse_port(text)) {

@@ -4,6 +4,7 @@
 //   0.0.0.0:8080:80      the address to bind is the user's explicit choice
 //   [::1]:5353:53/udp    IPv6 in brackets, UDP
 //   [fe80::1%eth0]:8080:80  a link-local address says on which link (RFC 4007 section 11)
+//   0.0.0.0:8080:80,from=198.51.100.0/24,from=198.51.101.7   who may come; without it, everybody
 //
 // The supervisor binds the sockets before anything starts: it has the user's own privileges, and a
 // port that is taken is told at once. The translator inherits them and accepts; it never binds.
@@ -28,12 +29,14 @@ struct PublishSpec {
   Endpoint bind;     // on the host
   std::string zone;  // the interface of a link-local `bind`
   std::uint16_t guest_port = 0;
-  std::string text;  // as the user wrote it
+  std::vector<Prefix> sources;  // who may come; empty: everybody
+  std::string text;             // as the user wrote it
 
   friend bool operator==(const PublishSpec&, const PublishSpec&) = default;
 };
 
-/// [ADDR:]HOST:GUEST[/tcp|/udp]. The error says what is wrong and how it is written right.
+/// [ADDR:]HOST:GUEST[/tcp|/udp][,from=PREFIX]... The error says what is wrong and how it is written
+/// right.
 [[nodiscard]] Result<PublishSpec> parse_publish(std::string_view text);
 
 /// Binds every one of them, in order; the first that fails is the error, with the remedy.

@@ -12,7 +12,7 @@ bool is_subnet_broadcast(const Prefix& subnet, const IpAddress& address) {
   return (address.v4_number() & host_bits) == host_bits;
 }
 
-Verdict refused_by_scope() { return Verdict{.action = Action::kDeny, .reason = Reason::kScope}; }
+Verdict refused_by(Reason reason) { return Verdict{.action = Action::kDeny, .reason = reason}; }
 
 // With the FIB's word on the address and on those that it carries.
 AddressClass class_of(const IpAddress& address, RouteQuery& routes,
@@ -100,7 +100,7 @@ Judgement Admission::judge_name(Protocol protocol, const Endpoint& guest,
   if (request.name == nullptr) {
     judgement.verdict = Verdict{.action = Action::kDeny, .reason = Reason::kNoName};
   } else if (guest.address.is_link_local()) {
-    judgement.verdict = refused_by_scope();
+    judgement.verdict = refused_by(Reason::kScope);
   } else {
     judgement.verdict = config_.policy.judge_unresolved(request);
   }
@@ -131,7 +131,7 @@ Judgement Admission::judge_again(const Request& request) const {
   // on either side ends the flow here.
   const bool is_link_local = request.guest.address.is_link_local() || dialled.is_link_local();
   if (dialled.is_v6() && is_link_local) {
-    judgement.verdict = refused_by_scope();
+    judgement.verdict = refused_by(Reason::kScope);
     return judgement;
   }
   judgement.allowed = config_.policy.allow(judgement.request, judgement.verdict);
@@ -161,6 +161,21 @@ bool Admission::are_names_enforced() const {
   return mode == NameSettings::Mode::kMap || mode == NameSettings::Mode::kPin;
 }
 
+Judgement Admission::judge_arrival(Protocol protocol, const Endpoint& guest,
+                                   const Arrival& arrival) const {
+  Judgement judgement = judge_inbound(protocol, guest, arrival.client);
+  const IpAddress& client = arrival.client.address;
+  const bool is_mixed = arrival.local && arrival.local->is_link_local() != client.is_link_local();
+  const bool is_stranger =
+      !arrival.sources.empty() && std::ranges::none_of(arrival.sources, [&](const Prefix& source) {
+        return source.contains(client);
+      });
+  if (!is_mixed && !is_stranger) return judgement;
+  judgement.allowed.reset();
+  judgement.verdict = refused_by(is_mixed ? Reason::kScope : Reason::kSource);
+  return judgement;
+}
+
 Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
                                    const Endpoint& client) const {
   Judgement judgement;
@@ -170,10 +185,9 @@ Judgement Admission::judge_inbound(Protocol protocol, const Endpoint& guest,
   request.guest = guest;
   request.dialled = client;
   request.address_class = class_of(client.address, routes_, config_.policy.overrides());
-  // One scope on both sides. The guest has no IPv4 link-local address; its IPv6 one is given to TCP
-  // alone: a UDP answer would have to name the host's zone, which the flow does not know.
+  // One scope on the guest's side. It has no IPv4 link-local address.
   if (client.address.is_link_local() != guest.address.is_link_local()) {
-    judgement.verdict = refused_by_scope();
+    judgement.verdict = refused_by(Reason::kScope);
     return judgement;
   }
   judgement.allowed = config_.policy.allow(request, judgement.verdict);

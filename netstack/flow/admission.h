@@ -18,6 +18,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "netstack/flow/name_pins.h"
 #include "netstack/flow/name_pool.h"
@@ -40,6 +41,13 @@ struct Judgement {
   Request request;
   Verdict verdict;
   std::optional<AllowedDestination> allowed;
+};
+
+/// A client at a published port.
+struct Arrival {
+  Endpoint client;
+  std::optional<IpAddress> local;   // the host's address that it came to, where that is known
+  std::span<const Prefix> sources;  // who may come; empty: everybody
 };
 
 class Admission {
@@ -79,11 +87,15 @@ class Admission {
   /// name that was answered with the dialled address.
   [[nodiscard]] bool is_name_of(const Request& request, const DnsName& name) const;
 
-  /// An inbound flow from `client` through a published port that the host bound as `local`.
+  /// An inbound flow's first packet: its scopes on the host's side, the port's own list of sources,
+  /// then as judge_inbound().
+  [[nodiscard]] Judgement judge_arrival(Protocol protocol, const Endpoint& guest,
+                                        const Arrival& arrival) const;
+  /// An inbound flow from `client`, at any later time.
   [[nodiscard]] Judgement judge_inbound(Protocol protocol, const Endpoint& guest,
                                         const Endpoint& client) const;
 
-  /// The guest's address that a client of a published TCP port is led to: one of the client's own
+  /// The guest's address that a client of a published port is led to: one of the client's own
   /// scope (RFC 4007), so that a link-local client never meets a global address nor the other way
   /// round.
   [[nodiscard]] const IpAddress& guest_for(const IpAddress& client) const;

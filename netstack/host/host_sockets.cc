@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <utility>
 
+#include "netstack/host/packet_info.h"
 #include "netstack/host/socket_address.h"
 #include "netstack/host/socket_options.h"
 
@@ -31,13 +32,16 @@ class ControlWriter {
  public:
   template <class T>
   void add(int level, int type, const T& value) {
+    add(level, type, Bytes(reinterpret_cast<const std::uint8_t*>(&value), sizeof(T)));
+  }
+  void add(int level, int type, Bytes value) {
     cmsghdr header{};
-    header.cmsg_len = CMSG_LEN(sizeof(T));
+    header.cmsg_len = CMSG_LEN(value.size());
     header.cmsg_level = level;
     header.cmsg_type = type;
     std::memcpy(storage_.data() + used_, &header, sizeof(header));
-    std::memcpy(storage_.data() + used_ + CMSG_LEN(0), &value, sizeof(T));
-    used_ += CMSG_SPACE(sizeof(T));
+    std::memcpy(storage_.data() + used_ + CMSG_LEN(0), value.data(), value.size());
+    used_ += CMSG_SPACE(value.size());
   }
   void attach(msghdr& message) {
     message.msg_control = used_ == 0 ? nullptr : storage_.data();
@@ -57,6 +61,12 @@ std::optional<T> control_value(const cmsghdr& header) {
   return value;
 }
 
+std::optional<HostEnd> read_end(const cmsghdr& header) {
+  if (header.cmsg_len < CMSG_LEN(0)) return std::nullopt;
+  return read_packet_info(header.cmsg_level, header.cmsg_type,
+                          Bytes(CMSG_DATA(&header), header.cmsg_len - CMSG_LEN(0)));
+}
+
 void write_fields(ControlWriter& control, Family family, const SendFields& fields) {
   if (fields.ttl != kDefaultTtl) {
     if (family == Family::kIpv4) {
@@ -74,6 +84,10 @@ void write_fields(ControlWriter& control, Family family, const SendFields& field
   }
   if (fields.segment_size != 0) {
     control.add(IPPROTO_UDP, UDP_SEGMENT, std::uint16_t{fields.segment_size});
+  }
+  if (fields.from) {
+    const PacketInfo info = packet_info(*fields.from);
+    control.add(info.level, info.type, info.data());
   }
 }
 
@@ -256,7 +270,7 @@ IoResult<SocketHandle> KernelHostSockets::open_ping(Family family, SocketOwner o
 IoStatus KernelHostSockets::send(SocketHandle socket, const AllowedDestination& destination,
                                  const SendFields& fields, std::span<const Bytes> parts) {
   const Family family = destination.endpoint().address.family();
-  SocketAddress address(destination.endpoint());
+  SocketAddress address(destination.endpoint(), fields.from ? fields.from->zone : 0);
   set_may_fragment(socket.descriptor, family, fields.may_fragment);
   ControlWriter control;
   write_fields(control, family, fields);
@@ -311,6 +325,7 @@ bool KernelHostSockets::receive(SocketHandle socket, std::size_t budget, Datagra
 }
 
 std::optional<ReceivedDatagram> KernelHostSockets::received(std::size_t index) {
+  static_assert(CMSG_SPACE(kMaxPacketInfo) + CMSG_SPACE(sizeof(int)) <= kReceiveControl);
   mmsghdr& message = messages_[index];
   SocketAddress& peer = inbound_[index].peer;
   *peer.size_out() = message.msg_hdr.msg_namelen;
@@ -320,6 +335,7 @@ std::optional<ReceivedDatagram> KernelHostSockets::received(std::size_t index) {
   ReceivedDatagram datagram{.peer = *from, .payload = Bytes(&rooms_[index * kRoom], size)};
   for (cmsghdr* header = CMSG_FIRSTHDR(&message.msg_hdr); header != nullptr;
        header = CMSG_NXTHDR(&message.msg_hdr, header)) {
+    if (const std::optional<HostEnd> end = read_end(*header)) datagram.to = end;
     if (header->cmsg_level != IPPROTO_UDP || header->cmsg_type != UDP_GRO) continue;
     const auto segment = static_cast<std::size_t>(control_value<int>(*header).value_or(0));
     if (segment > 0 && segment < size) datagram.segment_size = static_cast<std::uint16_t>(segment);

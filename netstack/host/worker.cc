@@ -127,9 +127,11 @@ TranslatorPorts KernelWorker::ports() const {
   for (const PublishedSocket& published : published_) {
     const SocketHandle handle{published.socket.get()};
     if (published.protocol == Protocol::kUdp) {
-      ports.udp.push_back({.socket = handle, .guest_port = published.guest_port});
+      ports.udp.push_back(
+          {.socket = handle, .guest_port = published.guest_port, .sources = published.sources});
     } else {
-      ports.tcp.push_back({.listener = handle, .guest_port = published.guest_port});
+      ports.tcp.push_back(
+          {.listener = handle, .guest_port = published.guest_port, .sources = published.sources});
     }
   }
   return ports;

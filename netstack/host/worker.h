@@ -21,6 +21,7 @@ struct PublishedSocket {
   UniqueFd socket;  // TCP: listening; UDP: bound
   Endpoint bound;   // on the host
   std::uint16_t guest_port = 0;
+  std::vector<Prefix> sources;  // who may come to it; empty: everybody
 };
 
 struct WorkerDescriptors {

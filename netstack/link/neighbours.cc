@@ -153,7 +153,10 @@ std::optional<Ipv6Octets> read_solicitation(const LinkAddresses& link, const IpP
              options.source_mac.value_or(link.guest_mac) != link.guest_mac) {
     return std::nullopt;
   }
-  if (!is_ours(link, IpAddress::v6(message->target))) return std::nullopt;
+  const IpAddress target = IpAddress::v6(message->target);
+  const bool may_stand_for =
+      target.is_link_local() && !packet.source.is_unspecified() && target != packet.source;
+  if (!is_ours(link, target) && !may_stand_for) return std::nullopt;
   return message->target;
 }
 
@@ -204,10 +207,13 @@ Parsed<std::size_t> answer_ndp(const LinkAddresses& link, const IpPacket& packet
                           .destination = destination,
                           .protocol = IpProtocol::kIcmpv6,
                           .ttl = kNdpHopLimit};
-  NeighbourMessage message{
-      .type = kNeighbourAdvertisement,
-      .flags = Be32(kRouterFlag | kOverrideFlag | (is_probe ? 0 : kSolicitedFlag)),
-      .target = *target};
+  // Who only stands for somebody neither says to be a router nor overrides (RFC 4861
+  // section 7.2.8).
+  const std::uint32_t own_flags =
+      is_ours(link, ip.source) ? kRouterFlag | kOverrideFlag : std::uint32_t{0};
+  NeighbourMessage message{.type = kNeighbourAdvertisement,
+                           .flags = Be32(own_flags | (is_probe ? 0 : kSolicitedFlag)),
+                           .target = *target};
   const LinkLayerAddressOption option{.type = kTargetLinkLayerAddress, .mac = link.gateway_mac};
 
   (void)store(out, ethernet);  // all fit: the size was asked

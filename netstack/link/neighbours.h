@@ -1,9 +1,11 @@
 // ARP (RFC 826, 5227) and Neighbour Discovery (RFC 4861, 4862) on the guest's link, answered for
-// the addresses that are ours: gateway, resolver, host door. Every other station is behind the
-// gateway, so nothing else ever answers. Pure: frame in, frame out, no cache. The guest's MAC is
-// known beforehand.
+// the addresses that are ours: gateway, resolver, host door. Nobody but the guest and us is on the
+// link: link-local clients of published ports are stations of the host's links, so the gateway
+// answers for every link-local IPv6 address but the guest's own (a proxy, RFC 4861 section 7.2.8),
+// and what may not be reached is refused at once instead of being looked for. Pure: frame in, frame
+// out, no cache. The guest's MAC is known beforehand.
 //
-// Not done: proxying, redirects, router advertisements (the guest's network is set up by the
+// Not done: redirects, router advertisements (the guest's network is set up by the
 // sandbox; a VM's comes with DHCP and RA).
 #pragma once
 

@@ -73,6 +73,7 @@ bool is_for_want_of_a_rule(const Verdict& verdict) {
     case Reason::kScope:
     case Reason::kFirstFlight:
     case Reason::kLimit:
+    case Reason::kSource:
       return false;
   }
   return false;
@@ -98,6 +99,8 @@ std::string_view reason_name(Reason reason) {
       return "first-flight";
     case Reason::kLimit:
       return "limit";
+    case Reason::kSource:
+      return "source";
   }
   return "unknown";
 }

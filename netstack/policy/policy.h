@@ -50,6 +50,7 @@ enum class Reason : std::uint8_t {
   kNoName,       // an address that no allowed name stands behind
   kFirstFlight,  // the guest's first octets named something else
   kLimit,        // a budget, a rate, a number of flows or a time is used up
+  kSource,       // a client that a published port is not for
 };
 [[nodiscard]] std::string_view reason_name(Reason reason);
 

@@ -16,7 +16,7 @@ void PublishedPorts::on_socket(Instant now, const SocketOwner& owner) {
   for (int i = 0; i < kAcceptBudget; ++i) {
     const IoResult<AcceptedStream> accepted = context_.host.accept(port.listener);
     if (accepted) {
-      tcp_.on_accepted(now, *accepted, port.guest_port);
+      tcp_.on_accepted(now, *accepted, port.guest_port, port.sources);
       continue;
     }
     const int error = accepted.error().value;

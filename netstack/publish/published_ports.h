@@ -14,6 +14,7 @@ namespace cordon {
 struct PublishedTcp {
   SocketHandle listener;
   std::uint16_t guest_port = 0;
+  std::vector<Prefix> sources;  // who may connect; empty: everybody
 };
 
 /// How long a listener without descriptors rests.

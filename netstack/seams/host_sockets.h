@@ -14,12 +14,21 @@
 
 namespace cordon {
 
+/// This host's end of a datagram on a published port.
+struct HostEnd {
+  IpAddress address;       // that the client wrote to, and that answers leave from
+  std::uint32_t zone = 0;  // the link that a link-local client is on (RFC 4007 section 6)
+
+  friend bool operator==(const HostEnd&, const HostEnd&) = default;
+};
+
 /// How a datagram goes out.
 struct SendFields {
   std::uint8_t ttl = 64;
   std::uint8_t traffic_class = 0;
   bool may_fragment = false;       // the guest left DF clear, or had fragmented it itself
   std::uint16_t segment_size = 0;  // not 0: the payload is a train of datagrams of that size
+  std::optional<HostEnd> from{};   // none: as the host's routes say
 };
 
 inline constexpr std::size_t kMaxSendParts = 64;
@@ -29,6 +38,7 @@ struct ReceivedDatagram {
   Bytes payload;
   std::uint16_t segment_size = 0;  // not 0: several datagrams of that size, the last may be shorter
   std::uint8_t traffic_class = 0;
+  std::optional<HostEnd> to{};  // where the socket tells it: on published ports
 };
 
 /// An ICMP error that the host got for a datagram of ours (IP_RECVERR, ip(7)), or one of its own

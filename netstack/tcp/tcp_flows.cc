@@ -311,12 +311,14 @@ void TcpFlows::send_syn_ack(const FlowKey& key, const SynRecord& syn) {
   context_.link.send_packet(Bytes(packet).first(size));
 }
 
-void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port) {
+void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port,
+                           std::span<const Prefix> sources) {
   FlowKey key{.guest = {.address = context_.admission.guest_for(accepted.client.address),
                         .port = guest_port},
               .remote = context_.admission.present_client(accepted.client)};
-  const Judgement judgement =
-      context_.admission.judge_inbound(Protocol::kTcp, key.guest, accepted.client);
+  const Judgement judgement = context_.admission.judge_arrival(
+      Protocol::kTcp, key.guest,
+      {.client = accepted.client, .local = accepted.local.address, .sources = sources});
   if (!judgement.allowed) {
     context_.refusals.refuse(now, judgement, {});
     return context_.streams.reset(accepted.socket);

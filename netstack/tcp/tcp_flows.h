@@ -58,8 +58,9 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
 
   /// A segment from the tap.
   void on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment);
-  /// A connection to a published port that leads to `guest_port`.
-  void on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port);
+  /// A connection to a published port that leads to `guest_port` and is for `sources`.
+  void on_accepted(Instant now, const AcceptedStream& accepted, std::uint16_t guest_port,
+                   std::span<const Prefix> sources);
   /// kTcpHost, kTcpAttempt and kTcpGuest.
   void on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness);
 

@@ -56,18 +56,19 @@ class UdpFlows::Inbox final : public DatagramSink, private TrainSink {
     const FlowKey key = key_for(datagram.peer);
     std::optional<FlowId> id = flows_.flows_.find(key);
     if (!id && is_published()) {
-      id = flows_.open_published(now_, key, datagram.peer, owner_.index);
+      id = flows_.open_published(now_, key, datagram, owner_.index);
     } else if (!id) {
       flows_.context_.drops.add(Drop::kUnknownPeer);
     }
-    if (id && !is_of(*id, datagram.peer)) {
+    if (id && (!is_of(*id, datagram.peer) || !fits(*id, datagram.to))) {
       // Whom a flow by name does not lead to; or, of a published port, two clients on the host's
-      // loopback, 127.0.0.1 and 127.0.0.2 say, with one port: inside both would be one. The first
-      // keeps the flow, and no answer goes to the wrong one.
+      // loopback, 127.0.0.1 and 127.0.0.2 say, or on two of its links, with one port: inside both
+      // would be one. The first keeps the flow, and no answer goes to the wrong one.
       return flows_.context_.drops.add(Drop::kUnknownPeer);
     }
     if (!id) return;
-    const Flow& flow = *flows_.flows_.get(*id);
+    Flow& flow = *flows_.flows_.get(*id);
+    if (is_published()) flow.host_end = datagram.to;
     flows_.flows_.touch(*id, flow.list, now_);
     const SendFields fields{.traffic_class = datagram.traffic_class,
                             .segment_size = datagram.segment_size};
@@ -90,13 +91,21 @@ class UdpFlows::Inbox final : public DatagramSink, private TrainSink {
     const Flow& flow = *flows_.flows_.get(id);
     return flow.destination && flow.destination->endpoint() == peer;
   }
+  // Of a client that lives, every datagram comes to an address of the scope of the first one's, and
+  // over the same link where that matters.
+  [[nodiscard]] bool fits(FlowId id, const std::optional<HostEnd>& to) const {
+    const std::optional<HostEnd>& known = flows_.flows_.get(id)->host_end;
+    return !known || !to ||
+           (known->address.is_link_local() == to->address.is_link_local() &&
+            known->zone == to->zone);
+  }
   [[nodiscard]] FlowKey key_for(const Endpoint& peer) const {
     const Admission& admission = flows_.context_.admission;
     if (mapping_.name != Endpoint{}) return {.guest = mapping_.guest, .remote = mapping_.name};
     if (!is_published()) return {.guest = mapping_.guest, .remote = admission.present_peer(peer)};
-    return FlowKey{.guest = {.address = admission.link(peer.address.family()).guest,
-                             .port = mapping_.guest.port},
-                   .remote = admission.present_client(peer)};
+    return FlowKey{
+        .guest = {.address = admission.guest_for(peer.address), .port = mapping_.guest.port},
+        .remote = admission.present_client(peer)};
   }
 
   UdpFlows& flows_;
@@ -309,8 +318,11 @@ void UdpFlows::refuse(Instant now, const Judgement& judgement, Bytes offending) 
 }
 
 std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
-                                               const Endpoint& client, std::size_t published) {
-  const Judgement judgement = context_.admission.judge_inbound(Protocol::kUdp, key.guest, client);
+                                               const ReceivedDatagram& datagram,
+                                               std::size_t published) {
+  Arrival arrival{.client = datagram.peer, .sources = published_[published].sources};
+  if (datagram.to) arrival.local = datagram.to->address;
+  const Judgement judgement = context_.admission.judge_arrival(Protocol::kUdp, key.guest, arrival);
   if (!judgement.allowed) {
     context_.refusals.refuse(now, judgement, {});
     return std::nullopt;
@@ -401,7 +413,9 @@ IoStatus UdpFlows::try_send(Instant now, const DatagramTrain& train) {
   const Flow& flow = *flows_.get(train.flow);
   const SocketHandle socket = socket_of(flow);
   if (!socket.is_open()) return std::unexpected(Errno{EBADF});
-  const IoStatus sent = context_.host.send(socket, *flow.destination, train.fields, train.parts);
+  SendFields fields = train.fields;
+  fields.from = flow.host_end;
+  const IoStatus sent = context_.host.send(socket, *flow.destination, fields, train.parts);
   if (sent) return sent;
   // The kernel reports an earlier datagram's ICMP error on the next call (udp(7)): the error queue
   // says whose it was, and this datagram is tried once more.
@@ -417,7 +431,7 @@ IoStatus UdpFlows::try_send(Instant now, const DatagramTrain& train) {
   const bool is_train = train.fields.segment_size != 0;
   const int error = sent.error().value;
   if (error == EMSGSIZE || (is_train && is_no_train(error))) return sent;
-  return context_.host.send(socket, *flow.destination, train.fields, train.parts);
+  return context_.host.send(socket, *flow.destination, fields, train.parts);
 }
 
 void UdpFlows::answer_errno(Instant now, const Endpoint& guest, Bytes offending, int error) {

@@ -10,7 +10,9 @@
 // A flow is (guest endpoint, remote endpoint), judged at its first datagram; a mapping is the host
 // socket under all flows of one guest endpoint, and closes with the last of them. A published port
 // is a host socket that the supervisor bound: a client's first datagram is judged as inbound, the
-// flow keeps the client's true address, and answers leave by the published socket.
+// flow keeps the client's true address, and answers leave by the published socket, from the address
+// that the client last wrote to. A link-local client meets the guest's link-local address; which of
+// the host's links it is on the flow remembers (RFC 4007), and the guest does not learn.
 //
 // A flow by name (an address of the name pool) is judged by its name, looked up on the host's side,
 // and bound to the one address that flow/named_choice.h takes; until then its first datagrams wait
@@ -48,6 +50,7 @@ namespace cordon {
 struct PublishedUdp {
   SocketHandle socket;
   std::uint16_t guest_port = 0;
+  std::vector<Prefix> sources;  // who may send to it; empty: everybody
 };
 
 class UdpFlows final : private LookupWaiters {
@@ -80,7 +83,8 @@ class UdpFlows final : private LookupWaiters {
     std::optional<AllowedDestination> destination;  // none while the name is looked up
     FlowId mapping;                                 // once there is a destination
     NamedChoice choice;
-    std::int32_t published = -1;  // index, or -1: an outbound flow with a mapping
+    std::int32_t published = -1;      // index, or -1: an outbound flow with a mapping
+    std::optional<HostEnd> host_end;  // of a published port, that the client wrote to
     std::uint8_t list = kListNormal;
     std::uint16_t refused_train = 0;  // not 0: the smallest segment of a train that was not taken
     std::uint32_t id = 0;
@@ -100,8 +104,8 @@ class UdpFlows final : private LookupWaiters {
   void begin_named(Instant now, FlowId id, const Judgement& judgement);
   std::optional<FlowId> mapping_for(Instant now, const MappingKey& key, Family family,
                                     Bytes offending);
-  std::optional<FlowId> open_published(Instant now, const FlowKey& key, const Endpoint& client,
-                                       std::size_t published);
+  std::optional<FlowId> open_published(Instant now, const FlowKey& key,
+                                       const ReceivedDatagram& datagram, std::size_t published);
   bool make_room(Instant now, bool needs_mapping);
   [[nodiscard]] std::optional<FlowId> idle_flow(Instant now) const;
   void send_up(Instant now, const DatagramTrain& train);

@@ -24,7 +24,7 @@ class Published(NetworkTest):
     options = [*PUBLIC, "--publish", "9301:80", "--publish", f"{HOST4}:9302:80", "--publish", f"[{HOST6}]:9302:80",
                "--publish", f"{HOST4}:9303:53/udp", "--publish", f"[{HOST6}]:9303:53/udp",
                "--publish", "9304:81", "--publish", f"{HOST4}:9305:82", "--publish", f"{HOST4}:9306:83",
-               "--publish", f"{HOST4}:9307:84"]
+               "--publish", f"{HOST4}:9307:84", "--publish", "0.0.0.0:9308:53/udp", "--publish", "[::]:9308:53/udp"]
 
     @classmethod
     def setUpClass(cls):
@@ -58,6 +58,17 @@ class Published(NetworkTest):
                 said = ask(self.world.ext, address, 9303, b"hello", source=client, kind=socket.SOCK_DGRAM)
                 who, text = said.split()
                 self.assertEqual((who.removeprefix("::ffff:"), text), (client, "hello"))
+
+    def test_udp_answers_leave_from_the_address_that_the_client_wrote_to(self):
+        """Also one that the host's routes would not choose for it."""
+        self.world.host.run("ip address add 198.51.100.3/28 dev uplink", "ip -6 address add 2001:db8::3/64 dev uplink nodad")
+        try:
+            for address, client in ((HOST4, ROUTER4), ("198.51.100.3", ROUTER4), (HOST6, ROUTER6), ("2001:db8::3", ROUTER6)):
+                with self.subTest(address):
+                    said = ask(self.world.ext, address, 9308, b"hello", source=client, kind=socket.SOCK_DGRAM)
+                    self.assertEqual(said.split()[1], "hello")
+        finally:
+            self.world.host.run("ip address del 198.51.100.3/28 dev uplink", "ip -6 address del 2001:db8::3/64 dev uplink")
 
     def test_without_a_listener_the_client_is_reset(self):
         started = time.monotonic()
@@ -174,16 +185,36 @@ class LinkLocal(NetworkTest):
             if not self.ask(9323):
                 raise ConnectionAbortedError("a clean end, where a reset was due")
 
-    def test_udp_client_is_refused_with_the_reason(self):
-        with self.assertRaises(TimeoutError):
-            self.ask(9322, b"hello", socket.SOCK_DGRAM, timeout=0.7)
-        world.wait_until(lambda: "scope" in self.guest.said(), "the reason on stderr")
+    def test_udp_client_meets_the_guests_link_local_address(self):
+        for _ in range(3):
+            who, text = self.ask(9322, b"hello", socket.SOCK_DGRAM).split()
+            self.assertEqual((who.split("%")[0], text), (self.ext_link_local, "hello"))
         said = ask(self.world.ext, HOST6, 9322, b"hello", source=ROUTER6, kind=socket.SOCK_DGRAM)
         self.assertEqual(said, f"{ROUTER6} hello")
 
+    def test_scope_is_not_changed_on_the_way(self):
+        """A link-local client that writes to a global address of the host: refused, and said why."""
+        with self.world.ext:
+            zone = socket.if_nametoindex("uplink")
+        for port, kind in ((9320, socket.SOCK_STREAM), (9322, socket.SOCK_DGRAM)):
+            with self.subTest(port), self.world.ext.socket("::", kind) as client:
+                client.settimeout(0.7)
+                client.bind((self.ext_link_local, 0, 0, zone))
+                source = client.getsockname()[1]
+                with self.assertRaises((ConnectionResetError, ConnectionRefusedError, TimeoutError)):
+                    client.connect((HOST6, port))
+                    client.sendall(b"hello")
+                    if not client.recv(100):
+                        raise AssertionError("a clean end, where a reset was due")
+                line = f"from [{self.ext_link_local}]:{source} "
+                world.wait_until(lambda: any(line in said and "rule=scope" in said
+                                             for said in self.guest.said().splitlines()), "the reason on stderr")
+
     def test_guest_reaches_no_link_local_address_itself(self):
+        started = time.monotonic()
         answer = self.guest.attempt(source=f"socket.create_connection(('{self.ext_link_local}%eth0', 80), 2)")
         self.assertIsNotNone(answer["error"])
+        self.assertLess(time.monotonic() - started, 1, "refused at once, not looked for in vain")
 
     def test_link_local_address_needs_its_link(self):
         for text, words in ((f"[{self.host_link_local}]:9324:80", "which link"),
@@ -191,6 +222,68 @@ class LinkLocal(NetworkTest):
             got = self.world.run(["true"], [*PUBLIC, "--publish", text])
             self.assertEqual(got.returncode, 125)
             self.assertIn(words, got.stderr)
+
+
+class Sources(NetworkTest):
+    """Who may come to a port: nsjail's inbound rules did not ask."""
+
+    options = [*PUBLIC, "--publish", f"{HOST4}:9330:80,from={ROUTER4}", "--publish", f"{HOST4}:9331:53/udp,from={ROUTER4}",
+               "--publish", f"[{HOST6}]:9330:80,from={ROUTER6},from={world.SECOND6}", "--publish", f"{HOST4}:9332:80"]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.guest.listen(port=80, address="::", kind="who")
+        cls.guest.udp_listen(port=53, address="::")
+
+    def refused(self, address, port, source):
+        with self.assertRaises((ConnectionResetError, ConnectionRefusedError)):
+            if not ask(self.world.ext, address, port, source=source):
+                raise AssertionError("a clean end, where a reset was due")
+
+    def test_whom_the_port_is_for_may_connect_and_nobody_else(self):
+        for address, good, bad in ((HOST4, [ROUTER4], [world.SERVER4, world.SECOND4]),
+                                   (HOST6, [ROUTER6, world.SECOND6], [world.SERVER6])):
+            for source in good:
+                self.assertEqual(ask(self.world.ext, address, 9330, source=source).split()[0].removeprefix("::ffff:"),
+                                 source)
+            for source in bad:
+                self.refused(address, 9330, source)
+                # The guest's port as such is open to them: it is the published one that is not.
+                if address == HOST4:
+                    self.assertTrue(ask(self.world.ext, HOST4, 9332, source=source))
+
+    def test_denial_names_the_client_and_the_remedy(self):
+        self.refused(HOST4, 9330, world.SERVER4)
+        world.wait_until(lambda: f"tcp from {world.SERVER4}:" in self.guest.said(), "the denial")
+        line = next(line for line in self.guest.said().splitlines() if f"tcp from {world.SERVER4}:" in line)
+        self.assertIn("rule=source", line)
+        self.assertIn(f"--publish …,from={world.SERVER4}", line)
+
+    def test_udp_too(self):
+        said = ask(self.world.ext, HOST4, 9331, b"hello", source=ROUTER4, kind=socket.SOCK_DGRAM)
+        self.assertEqual(said.split()[1], "hello")
+        with self.assertRaises(TimeoutError):
+            with self.world.ext.socket(HOST4, socket.SOCK_DGRAM) as client:
+                client.settimeout(0.7)
+                client.bind((world.SERVER4, 0))
+                client.connect((HOST4, 9331))
+                client.sendall(b"hello")
+                client.recv(100)
+
+    def test_file_says_it_too(self):
+        path = world.SCRATCH / "tmp/publish.toml"
+        path.write_text(f'version = 1\ndefault = "allow-public"\npublish = ["{HOST4}:9333:80,from={ROUTER4}"]\n'
+                        '[classes]\npublic = ["198.51.100.0/24"]\n')
+        with Guest(self.world, ["--policy", str(path)]) as guest:
+            guest.listen(port=80, address="::", kind="who")
+            self.assertTrue(ask(self.world.ext, HOST4, 9333, source=ROUTER4))
+            self.refused(HOST4, 9333, world.SERVER4)
+        path.write_text(f'version = 1\npublish = ["{HOST4}:9333:80,from=198.51.100.1/24"]\n')
+        got = self.world.run(["true"], ["--policy", str(path)])
+        self.assertEqual(got.returncode, 125)
+        self.assertIn("publish.toml:2:12: ", got.stderr)
+        self.assertIn("198.51.100.1/24", got.stderr)
 
 
 class Taken(NetworkTest):

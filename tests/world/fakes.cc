@@ -107,10 +107,12 @@ IoResult<AcceptedStream> FakeHost::accept(SocketHandle listener) {
   FakeSocket& socket = sockets_.open(OwnerKind::kTcpHost, {});
   socket.is_owned = false;
   socket.remote = backlog.front();
-  socket.local = sockets_.at(listener, "accept").local;
+  (void)sockets_.at(listener, "accept");
+  const bool is_link_local = socket.remote.address.is_link_local();
+  const IpAddress usual = address(is_link_local ? "fe80::77" : "198.51.100.2");
+  socket.local = Endpoint{.address = clients_come_to.value_or(usual), .port = 8080};
   backlog.pop_front();
-  return AcceptedStream{
-      .socket = socket.handle, .client = socket.remote, .local = socket.local.value_or(Endpoint{})};
+  return AcceptedStream{.socket = socket.handle, .client = socket.remote, .local = *socket.local};
 }
 
 IoStatus FakeHost::own(SocketHandle handle, SocketOwner owner) {
@@ -182,7 +184,8 @@ bool FakeHost::receive(SocketHandle handle, std::size_t budget, DatagramSink& si
     sink.on_datagram(ReceivedDatagram{.peer = waiting.peer,
                                       .payload = waiting.payload,
                                       .segment_size = waiting.segment_size,
-                                      .traffic_class = waiting.traffic_class});
+                                      .traffic_class = waiting.traffic_class,
+                                      .to = waiting.to});
   }
   return budget == 0;
 }

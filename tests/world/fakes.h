@@ -60,6 +60,7 @@ struct WaitingDatagram {
   Octets payload;
   std::uint16_t segment_size = 0;
   std::uint8_t traffic_class = 0;
+  std::optional<HostEnd> to;
 };
 
 struct WaitingError {
@@ -153,6 +154,8 @@ class FakeHost final : public HostSockets {
 
   /// Connections that wait to be accepted.
   std::deque<Endpoint> backlog;
+  /// Where they came to; else an address of the client's scope.
+  std::optional<IpAddress> clients_come_to;
   bool is_listening = true;
   std::vector<Endpoint> dialled;
   /// The path's MTU: a train of larger datagrams is not taken (udp(7)), and one of them alone is
@@ -237,6 +240,9 @@ class FakeEvents final : public Events {
  public:
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override { flows.push_back(report); }
+  void resolved(const Request& request) override {
+    resolved_names.push_back(request.name->to_string());
+  }
   bool asked(const Question& question) override;
   bool listed(const FlowReport& report) override;
   void notice(Notice notice, int code) override { notices.emplace_back(notice, code); }
@@ -245,6 +251,7 @@ class FakeEvents final : public Events {
 
   std::vector<Denial> denials;
   std::vector<FlowReport> flows;
+  std::vector<std::string> resolved_names;
   std::vector<Question> questions;
   std::vector<FlowReport> list;
   std::vector<std::pair<Notice, int>> notices;

@@ -186,6 +186,43 @@ TEST(PublishedTcp, ALinkLocalClientIsNotLedToTheGuestsLoopback) {
   EXPECT_EQ(world.flow_sockets(), 0U);
 }
 
+TEST(PublishedTcp, AScopeIsNotChangedOnTheWay) {  // RFC 4007
+  World world({.published_tcp = {8080}});
+  for (const auto& [client, local] :
+       {std::pair{"[fe80::5]:5000", "2001:db8::2"}, std::pair{"[2001:db8::5]:5000", "fe80::77"}}) {
+    world.host.clients_come_to = address(local);
+    world.client_connects(client);
+    EXPECT_EQ(world.host_socket().end, End::kReset);
+    EXPECT_EQ(world.events.denials.back().verdict.reason, Reason::kScope);
+  }
+  EXPECT_TRUE(world.guest.clients.empty());
+  world.host.clients_come_to = address("2001:db8::2");
+  world.client_connects("[2001:db8::5]:5000");
+  EXPECT_EQ(world.guest.clients.size(), 1U);
+}
+
+TEST(PublishedTcp, OnlyWhomThePortIsForIsLetIn) {
+  World world({.published_tcp = {8080}, .published_for = {"198.51.100.192/28", "198.51.100.7"}});
+  world.client_connects("198.51.100.6:5000");
+  EXPECT_EQ(world.host_socket().end, End::kReset);
+  ASSERT_EQ(world.events.denials.size(), 1U);
+  EXPECT_EQ(world.events.denials[0].verdict.reason, Reason::kSource);
+  EXPECT_TRUE(world.guest.clients.empty());
+  world.client_connects("198.51.100.200:5000");
+  world.client_connects("198.51.100.7:5000");
+  EXPECT_EQ(world.guest.clients.size(), 2U);
+}
+
+// Report mode is about what the command may reach; who may come is a part of the port.
+TEST(PublishedTcp, ReportModeOpensNoPortToOthers) {
+  World world({.mode = PolicyMode::kReport,
+               .published_tcp = {8080},
+               .published_for = {"198.51.100.192/28"}});
+  world.client_connects("198.51.100.6:5000");
+  EXPECT_EQ(world.host_socket().end, End::kReset);
+  EXPECT_TRUE(world.guest.clients.empty());
+}
+
 TEST(PublishedTcp, AnIpv4LinkLocalClientIsOutOfScope) {  // the guest has no such address
   World world({.published_tcp = {8080}});
   world.client_connects("169.254.3.3:5000");

@@ -470,12 +470,72 @@ TEST(UdpPublished, ADeniedClientIsDroppedSilently) {
   (void)world.expect_udp();
 }
 
-TEST(UdpPublished, ALinkLocalClientIsOutOfScope) {  // RFC 4007
+HostEnd at(std::string_view address_text, std::uint32_t zone = 0) {
+  return {.address = address(address_text), .zone = zone};
+}
+
+TEST(UdpPublished, ALinkLocalClientMeetsTheGuestsLinkLocalAddress) {  // RFC 4007
   World world({.published_udp = {53530}});
-  world.datagram_arrives(world.published_udp(0), "[fe80::5]:7000", "q");
+  world.client_sends("[fe80::5]:7000", at("fe80::77", 3), "q");
+  const Seen question = world.expect_udp();
+  EXPECT_EQ(question.source, address("fe80::5"));
+  EXPECT_EQ(question.destination, address("fe80::ff:fe00:2"));
+  world.guest_sends(Udp("a").from("fe80::ff:fe00:2").from_port(53530).to("[fe80::5]:7000"));
+  const FakeSocket& socket = world.sockets.was(world.published_udp(0));
+  ASSERT_EQ(socket.sent.size(), 1U);
+  EXPECT_EQ(socket.sent[0].destination, endpoint("[fe80::5]:7000"));
+  EXPECT_EQ(socket.sent[0].fields.from, at("fe80::77", 3));
+  // A change of the host judges it again, and it may stay.
+  world.host_changes(false);
+  EXPECT_EQ(world.translator.flows(), 1U);
+}
+
+TEST(UdpPublished, OfTwoLinkLocalClientsOnTwoLinksTheFirstKeepsTheFlow) {
+  World world({.published_udp = {53530}});
+  world.client_sends("[fe80::5]:7000", at("fe80::77", 3), "first");
+  (void)world.expect_udp();
+  world.client_sends("[fe80::5]:7000", at("fe80::77", 4), "second");
+  world.expect_nothing();
+  EXPECT_EQ(world.drops(Drop::kUnknownPeer), 1U);
+}
+
+TEST(UdpPublished, AScopeIsNotChangedOnTheWay) {  // RFC 4007
+  World world({.published_udp = {53530}});
+  world.client_sends("[fe80::5]:7000", at("2001:db8::2"), "q");
+  world.client_sends("[2001:db8::5]:7000", at("fe80::77", 3), "q");
+  world.client_sends("169.254.3.3:7000", at("169.254.3.4"), "q");  // the guest has none
+  world.expect_nothing();
+  ASSERT_EQ(world.events.denials.size(), 3U);
+  for (const Denial& denial : world.events.denials) {
+    EXPECT_EQ(denial.verdict.reason, Reason::kScope);
+  }
+  world.client_sends("[2001:db8::5]:7000", at("2001:db8::2"), "q");
+  (void)world.expect_udp();
+  world.client_sends("[2001:db8::5]:7000", at("fe80::77", 3), "q");
+  world.expect_nothing();
+  EXPECT_EQ(world.drops(Drop::kUnknownPeer), 1U);
+}
+
+TEST(UdpPublished, AnAnswerLeavesFromTheAddressThatTheClientWroteToLast) {
+  World world({.published_udp = {53530}});
+  for (const char* local : {"198.51.100.2", "198.51.100.3"}) {
+    world.client_sends("198.51.100.200:7000", at(local), "q");
+    (void)world.expect_udp();
+    world.guest_sends(Udp("a").from_port(53530).to("198.51.100.200:7000"));
+    EXPECT_EQ(world.sockets.was(world.published_udp(0)).sent.back().fields.from, at(local));
+  }
+}
+
+TEST(UdpPublished, OnlyWhomThePortIsForIsLetIn) {
+  World world({.published_udp = {53530}, .published_for = {"198.51.100.192/28", "198.51.100.7"}});
+  world.client_sends("198.51.100.6:7000", at("198.51.100.2"), "q");
   world.expect_nothing();
   ASSERT_EQ(world.events.denials.size(), 1U);
-  EXPECT_EQ(world.events.denials[0].verdict.reason, Reason::kScope);
+  EXPECT_EQ(world.events.denials[0].verdict.reason, Reason::kSource);
+  for (const char* client : {"198.51.100.200:7000", "198.51.100.7:7000"}) {
+    world.client_sends(client, at("198.51.100.2"), "q");
+    EXPECT_EQ(world.expect_udp().source, endpoint(client).address);
+  }
 }
 
 TEST(UdpPublished, ExpiresAndComesAgain) {

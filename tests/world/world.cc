@@ -77,19 +77,25 @@ World::~World() { expect_sound(); }
 
 TranslatorPorts World::open_ports(const WorldOptions& options) {
   TranslatorPorts ports;
+  std::vector<Prefix> sources;
+  for (const std::string& text : options.published_for) {
+    sources.push_back(Prefix::parse(text).value());
+  }
   for (const std::uint16_t port : options.published_tcp) {
     const auto index = static_cast<std::uint32_t>(ports.tcp.size());
     const FakeSocket& socket = sockets.open(
         OwnerKind::kListener, SocketOwner{.kind = OwnerKind::kListener, .index = index});
     listeners_.push_back(socket.handle);
-    ports.tcp.push_back(PublishedTcp{.listener = socket.handle, .guest_port = port});
+    ports.tcp.push_back(
+        PublishedTcp{.listener = socket.handle, .guest_port = port, .sources = sources});
   }
   for (const std::uint16_t port : options.published_udp) {
     const auto index = static_cast<std::uint32_t>(ports.udp.size());
     const FakeSocket& socket = sockets.open(
         OwnerKind::kPublished, SocketOwner{.kind = OwnerKind::kPublished, .index = index});
     published_udp_.push_back(socket.handle);
-    ports.udp.push_back(PublishedUdp{.socket = socket.handle, .guest_port = port});
+    ports.udp.push_back(
+        PublishedUdp{.socket = socket.handle, .guest_port = port, .sources = sources});
   }
   return ports;
 }
@@ -182,6 +188,13 @@ void World::datagrams_arrive(SocketHandle socket, std::vector<WaitingDatagram> d
     sockets.at(socket, "a datagram").waiting.push_back(std::move(datagram));
   }
   is_ready(socket, Readiness{.is_readable = true});
+}
+
+void World::client_sends(std::string_view client, const HostEnd& to, std::string_view payload) {
+  sockets.at(published_udp(0), "a datagram")
+      .waiting.push_back(
+          WaitingDatagram{.peer = endpoint(client), .payload = octets(payload), .to = to});
+  is_ready(published_udp(0), Readiness{.is_readable = true});
 }
 
 void World::error_arrives(SocketHandle socket, const DatagramError& error, Octets payload) {

@@ -38,6 +38,7 @@ struct WorldOptions {
   bool holds_refusals = false;               // the supervisor calls back about denials
   std::vector<std::uint16_t> published_tcp;  // ports of the guest
   std::vector<std::uint16_t> published_udp;
+  std::vector<std::string> published_for;  // prefixes of clients
   std::size_t max_tcp_flows = 1024;
   std::uint64_t seed = 1;
   Duration uptime = 1h;  // of the host, at the start
@@ -92,6 +93,8 @@ class World {
                         std::uint16_t segment_size = 0);
   /// All of them before the loop turns.
   void datagrams_arrive(SocketHandle socket, std::vector<WaitingDatagram> datagrams);
+  /// From a client of the first published UDP port, to that address of the host.
+  void client_sends(std::string_view client, const HostEnd& to, std::string_view payload);
   void error_arrives(SocketHandle socket, const DatagramError& error, Octets payload = {});
   /// An event of any kind for a socket, as epoll would give it.
   void is_ready(SocketHandle socket, const Readiness& readiness);

@@ -38,6 +38,36 @@ TEST(ParsePublish, TakesAddressPortsAndProtocol) {
   }
 }
 
+TEST(ParsePublish, TakesWhoMayCome) {
+  const auto spec = parse_publish("0.0.0.0:8080:80/tcp,from=198.51.100.0/24,from=198.51.101.7");
+  ASSERT_TRUE(spec) << spec.error().message();
+  ASSERT_EQ(spec->sources.size(), 2U);
+  EXPECT_EQ(spec->sources[0].to_string(), "198.51.100.0/24");
+  EXPECT_EQ(spec->sources[1].to_string(), "198.51.101.7/32");
+  EXPECT_EQ(spec->guest_port, 80);
+  const auto v6 = parse_publish("[fe80::1%eth0]:53:53/udp,from=fe80::/10");
+  ASSERT_TRUE(v6) << v6.error().message();
+  EXPECT_EQ(v6->protocol, Protocol::kUdp);
+  EXPECT_EQ(v6->sources.size(), 1U);
+}
+
+TEST(ParsePublish, SaysWhatIsWrongWithWhoMayCome) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"8080:80,from=", "'' is no address and no prefix"},
+      {"8080:80,from=198.51.100.1/24", "'198.51.100.1/24' is no address and no prefix"},
+      {"8080:80,from=here.example", "'here.example' is no address"},
+      {"8080:80,from=2001:db8::/32", "no client from 2001:db8::/32 can come to 127.0.0.1"},
+      {"8080:80,for=198.51.100.0/24", "'for=198.51.100.0/24' says nothing about a port"},
+      {"8080:80,", "'' says nothing about a port"},
+      {"8080:80,from=198.51.100.0/24/udp", "is no address and no prefix"},
+  };
+  for (const auto& [text, words] : rows) {
+    const auto spec = parse_publish(text);
+    ASSERT_FALSE(spec) << text;
+    EXPECT_NE(spec.error().message().find(words), std::string::npos) << spec.error().message();
+  }
+}
+
 TEST(ParsePublish, RefusesWhatIsMalformed) {
   for (const char* text : {"",
                            ":",

@@ -162,6 +162,14 @@ TEST_F(Neighbours, ASolicitationIsAnsweredOctetByOctet) {
             advertisement("fe80::1", "fe80::2", "020000000002 020000000001", 0xe0000000));
 }
 
+// The client of a published port, say: RFC 4861 section 7.2.8, neither a router nor overriding.
+TEST_F(Neighbours, TheGatewayStandsForLinkLocalStationsOfOtherLinks) {
+  Solicitation solicitation{.target = "fe80::9"};
+  solicitation.fields.destination = "ff02::1:ff00:9";
+  EXPECT_EQ(ndp(solicitation.packet()),
+            advertisement("fe80::9", "fe80::2", "020000000002 020000000001", 0x40000000));
+}
+
 TEST_F(Neighbours, AProbeForAnAddressOfOursIsAnsweredToEverybody) {
   Solicitation probe{.options = {}};
   probe.fields.source = "::";
@@ -201,7 +209,14 @@ TEST_F(Neighbours, WhatNeighbourDiscoveryIsSilentAbout) {
       {"half an option", with([](S& s) { s.options = hex("01"); })},
       {"source address option of length 2",
        with([](S& s) { s.options = hex("0102 020000000002") + Octets(8); })},
-      {"somebody else's address", with([](S& s) { s.target = "fe80::9"; })},
+      {"somebody else's address", with([](S& s) { s.target = "2001:db8::9"; })},
+      {"the guest's own address", with([](S& s) { s.target = "fe80::2"; })},
+      {"RFC 4862 5.4: a probe for somebody else's link-local address", with([](S& s) {
+         s.fields.source = "::";
+         s.fields.destination = "ff02::1:ff00:9";
+         s.target = "fe80::9";
+         s.options = {};
+       })},
       {"a multicast target", with([](S& s) { s.target = "ff02::1"; })},
       {"RFC 4862 5.4: a probe for the guest's own address", with([](S& s) {
          s.fields.source = "::";

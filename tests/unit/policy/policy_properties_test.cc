@@ -240,6 +240,7 @@ void expect_told(const Policy& policy, const Explanation& explanation, const std
     case Reason::kNoName:
     case Reason::kFirstFlight:
     case Reason::kLimit:
+    case Reason::kSource:
       FAIL() << shown;
   }
 }
