@@ -274,7 +274,7 @@ Finding ping(const Trial& trial) {
 
 Finding descriptors() {
   constexpr rlim_t kComfortable = 16384;
-  constexpr rlim_t kLeast = 256;
+  constexpr rlim_t kLeast = 64;  // what a sandbox has open by itself, and a few connections
   rlimit limit{};
   (void)::getrlimit(RLIMIT_NOFILE, &limit);  // cannot fail with these arguments
   Finding finding{.subject = "descriptors",

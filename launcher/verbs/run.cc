@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <memory>
 #include <optional>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,6 +41,17 @@ Status check_passed_fds(const std::vector<int>& fds) {
   return {};
 }
 
+/// Tables are reserved at the start, and would not fit: better told than died of.
+Status check_address_space() {
+  constexpr rlim_t kLeast = rlim_t{128} << 20;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur >= kLeast) return {};
+  return plain_error(
+      fmt::format("the limit on address space is {} MiB, and {} MiB are needed; to lift it: "
+                  "ulimit -v unlimited",
+                  limit.rlim_cur >> 20, kLeast >> 20));
+}
+
 struct Prepared {
   SandboxPlan plan;
   UniqueFd log;
@@ -67,6 +79,7 @@ Status open_control(const RunOptions& options, Prepared& prepared) {
 Result<Prepared> prepare(const RunOptions& options) {
   Prepared prepared;
   CORDON_TRY_STATUS(check_passed_fds(options.pass_fds));
+  CORDON_TRY_STATUS(check_address_space());
   if (!options.log_path.empty()) {
     CORDON_TRY(prepared.log, open_log(options.log_path));
   }

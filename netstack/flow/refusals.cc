@@ -26,14 +26,17 @@ void Refusals::deny(Instant now, const Judgement& judgement, Bytes reply) {
   drops_.add(Drop::kDenied);
   Denial denial{.id = ++last_id_, .request = judgement.request, .verdict = judgement.verdict};
   denial.verdict.action = Action::kDeny;  // what was asked, and by nobody allowed
-  Held* const slot = free_slot();
-  const bool is_waited_for = events_.denied(denial);
+  send_once_told(now, denial.id, events_.denied(denial), reply);
+}
+
+void Refusals::send_once_told(Instant now, std::uint32_t id, bool is_waited_for, Bytes reply) {
   if (reply.empty() || reply.size() > kMaxReply) return;
+  Held* const slot = free_slot();
   if (slot == nullptr || !is_waited_for) {
     link_.send_packet(reply);
     return;
   }
-  slot->id = denial.id;
+  slot->id = id;
   slot->size = static_cast<std::uint16_t>(reply.size());
   slot->until = now + kRefusalHold;
   std::ranges::copy(reply, slot->reply.begin());
@@ -48,14 +51,24 @@ void Refusals::report(const Judgement& judgement) {
                               .is_only_reported = is_only_reported});  // nobody waits for a reply
 }
 
-void Refusals::report_query(const Judgement& judgement, std::uint16_t type, bool is_only_reported) {
-  if (!is_only_reported) drops_.add(Drop::kDenied);
+void Refusals::report_query(const Judgement& judgement, std::uint16_t type) {
   (void)events_.denied(Denial{.id = ++last_id_,
                               .kind = Denial::Kind::kQuery,
                               .request = judgement.request,
                               .verdict = judgement.verdict,
                               .query_type = type,
-                              .is_only_reported = is_only_reported});  // as above
+                              .is_only_reported = true});  // nobody waits for a reply
+}
+
+void Refusals::refuse_query(Instant now, const Judgement& judgement, std::uint16_t type,
+                            Bytes reply) {
+  drops_.add(Drop::kDenied);
+  const Denial denial{.id = ++last_id_,
+                      .kind = Denial::Kind::kQuery,
+                      .request = judgement.request,
+                      .verdict = judgement.verdict,
+                      .query_type = type};
+  send_once_told(now, denial.id, events_.denied(denial), reply);
 }
 
 Refusals::Told Refusals::tell(const Judgement& judgement) {

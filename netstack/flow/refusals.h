@@ -36,8 +36,10 @@ class Refusals {
   /// Reports a denial that sends nothing: a flow or an address that is given up silently or, under
   /// report mode (the judgement has a witness), goes on all the same.
   void report(const Judgement& judgement);
-  /// Reports a DNS question that was refused; `request` has its name.
-  void report_query(const Judgement& judgement, std::uint16_t type, bool is_only_reported);
+  /// Reports a DNS question that report mode lets through; `request` has its name.
+  void report_query(const Judgement& judgement, std::uint16_t type);
+  /// Reports one that is refused with `reply`, which waits as refuse()'s does.
+  void refuse_query(Instant now, const Judgement& judgement, std::uint16_t type, Bytes reply);
   /// Reports a denial that the caller answers itself, or not at all where the judgement has a
   /// witness (report mode). The answer waits for on_told() where `is_waited_for`, or for
   /// kRefusalHold at the longest.
@@ -66,6 +68,8 @@ class Refusals {
   };
 
   void deny(Instant now, const Judgement& judgement, Bytes reply);
+  /// Sends `reply`, or keeps it until denial `id` is told.
+  void send_once_told(Instant now, std::uint32_t id, bool is_waited_for, Bytes reply);
   void deny_asked(Instant now, const Asking::Settled& asked);
   Held* free_slot();
   void release(Held& held);

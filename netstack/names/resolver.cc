@@ -103,7 +103,7 @@ void Resolver::resolve(Instant now, const Client& client, const DnsQuery& query)
   const Verdict verdict = policy.judge_name(query.question.name);
   if (verdict.action == Action::kDeny) {
     if (policy.mode() != PolicyMode::kReport) return refuse(now, client, query, verdict);
-    report(now, client, query, verdict, true);
+    report(now, client, query, verdict);
   }
   if (context_.admission.are_names_enforced()) {
     return resolve_enforced(now, client, query, verdict);
@@ -150,26 +150,47 @@ bool Resolver::has_budget(Instant now, const DnsName& name, const Verdict& verdi
   return budgets_.take(now, pattern, name, context_.config.names.wildcard_names_per_minute);
 }
 
+// The answer waits until the asking process was looked up: it closes its socket over a no.
 void Resolver::refuse(Instant now, const Client& client, const DnsQuery& query,
                       const Verdict& verdict) {
-  report(now, client, query, verdict, false);
-  answer(now, client, query, kFiltered);
+  if (!is_to_be_told(now, query.question.name)) return answer(now, client, query, kFiltered);
+  const DnsName asked = query.question.name.lower_case();
+  const Judgement judgement = judgement_of(client, asked, verdict);
+  std::array<std::uint8_t, Refusals::kMaxReply> packet{};
+  std::size_t size = 0;
+  if (!client.stream) {
+    const MutableBytes room = room_for(client, query);
+    size = write_udp_packet(packet, reply_header(client), client.resolver.port, client.guest.port,
+                            room.first(write_dns_reply(query, kFiltered, room)));
+  }
+  context_.refusals.refuse_query(now, judgement, query.question.type, Bytes(packet).first(size));
+  if (size == 0) answer(now, client, query, kFiltered);
 }
 
-void Resolver::report(Instant now, const Client& client, const DnsQuery& query,
-                      const Verdict& verdict, bool is_only_reported) {
-  const std::uint64_t name = siphash(told_key_, query.question.name.lower_case().wire());
-  if (std::ranges::any_of(told_, [&](const Told& t) { return t.name == name && now < t.until; })) {
-    return;
+bool Resolver::is_to_be_told(Instant now, const DnsName& name) {
+  const std::uint64_t key = siphash(told_key_, name.lower_case().wire());
+  if (std::ranges::any_of(told_, [&](const Told& t) { return t.name == key && now < t.until; })) {
+    return false;
   }
-  told_[next_told_++ % told_.size()] = Told{.name = name, .until = now + kToldAgain};
-  const DnsName asked = query.question.name.lower_case();
+  told_[next_told_++ % told_.size()] = Told{.name = key, .until = now + kToldAgain};
+  return true;
+}
+
+Judgement Resolver::judgement_of(const Client& client, const DnsName& name,
+                                 const Verdict& verdict) {
   Judgement judgement{.verdict = verdict};
   judgement.request.protocol = client.stream ? Protocol::kTcp : Protocol::kUdp;
   judgement.request.guest = client.guest;
   judgement.request.dialled = client.resolver;
-  judgement.request.name = &asked;
-  context_.refusals.report_query(judgement, query.question.type, is_only_reported);
+  judgement.request.name = &name;
+  return judgement;
+}
+
+void Resolver::report(Instant now, const Client& client, const DnsQuery& query,
+                      const Verdict& verdict) {
+  if (!is_to_be_told(now, query.question.name)) return;
+  const DnsName asked = query.question.name.lower_case();
+  context_.refusals.report_query(judgement_of(client, asked, verdict), query.question.type);
 }
 
 void Resolver::ask_upstream(Instant now, const Client& client, const DnsQuery& query,
@@ -303,6 +324,13 @@ void Resolver::pass_back(Instant now, const Query& query, Bytes response) {
   set_dns_id(message, query.asked.header.id);
   restore_case(message, query.asked.question.name);
   reply(now, query.client, message);
+}
+
+IpHeaderFields Resolver::reply_header(const Client& client) {
+  return IpHeaderFields{.source = client.resolver.address,
+                        .destination = client.guest.address,
+                        .protocol = IpProtocol::kUdp,
+                        .has_dont_fragment = false};
 }
 
 MutableBytes Resolver::room_for(const Client& client, const DnsQuery& query) {

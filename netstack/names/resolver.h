@@ -102,8 +102,14 @@ class Resolver final : private UpstreamAnswers {
   [[nodiscard]] const DnsName* pointer_target(const DnsName& name) const;
   [[nodiscard]] bool has_budget(Instant now, const DnsName& name, const Verdict& verdict);
   void refuse(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict);
-  void report(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict,
-              bool is_only_reported);
+  /// Under report mode.
+  void report(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict);
+  /// `name` outlives the result.
+  [[nodiscard]] static Judgement judgement_of(const Client& client, const DnsName& name,
+                                              const Verdict& verdict);
+  [[nodiscard]] static IpHeaderFields reply_header(const Client& client);
+  /// Whether this name is to be told now, and not once more in a short while.
+  [[nodiscard]] bool is_to_be_told(Instant now, const DnsName& name);
   void ask_upstream(Instant now, const Client& client, const DnsQuery& query, Purpose purpose);
   [[nodiscard]] bool send(Instant now, FlowId id);
 

@@ -30,4 +30,10 @@ struct UdpDatagram {
 [[nodiscard]] Parsed<UdpDatagram> parse_udp(const IpPacket& packet, bool is_checksum_trusted,
                                             bool is_gso = false);
 
+/// A whole IP packet with a datagram in it, its checksum filled in; its size, or 0 where `out` has
+/// no room for it.
+[[nodiscard]] std::size_t write_udp_packet(MutableBytes out, const IpHeaderFields& ip,
+                                           std::uint16_t source_port,
+                                           std::uint16_t destination_port, Bytes payload);
+
 }  // namespace cordon

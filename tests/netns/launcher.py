@@ -73,6 +73,15 @@ class ExitStatus(RunTest):
                 self.assertFalse(marker.exists())
 
 
+    def test_of_a_limit_that_is_too_low_is_125_with_words(self):
+        for limit, said in (("-v 60000", "limit on address space is 58 MiB"), ("-n 20", "Too many open files")):
+            with self.subTest(limit):
+                got = subprocess.run(["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *self.world.arguments(["true"], NOTHING)],
+                                     capture_output=True, text=True, timeout=20, env=self.world.environment(), check=False)
+                self.assertEqual(got.returncode, 125, got)
+                self.assertIn(said, got.stderr)
+
+
 class Signals(RunTest):
     def test_are_forwarded(self):
         for name in ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH"):

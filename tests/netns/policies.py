@@ -51,6 +51,12 @@ class PolicyFiles(NamedTest):
         self.assert_reached(["--policy", file], "ok.example")
         self.assert_refused(["--policy", file], "evil.example")
 
+    def test_a_denied_name_is_told_with_its_process_and_the_remedy(self):
+        got = self.run_with(ALLOW, self.fetch("evil.example"))
+        self.assertEqual(got.returncode, 6, got)
+        self.assertRegex(got.stderr, r"(?m)^cordon: denied dns evil\.example rule=default id=1 by pid \d+ \(curl\); "
+                                     r"to allow it: --allow evil\.example$")
+
     def test_a_denial_names_the_line_of_the_file(self):
         file = write(SCRATCH / "tmp/deny.toml", 'default = "allow-public"\n\ndeny = ["evil.example"]\n')
         self.assert_reached(["--policy", file], "ok.example")

@@ -1,6 +1,7 @@
 // A refusal waits for the supervisor's look at the process, for 25 ms at the longest, and few wait.
 #include <gtest/gtest.h>
 
+#include "tests/world/dns.h"
 #include "tests/world/world.h"
 
 namespace cordon::world {
@@ -18,6 +19,24 @@ TEST(Refusal, WaitsUntilTheSupervisorHasTold) {
   EXPECT_EQ(world.expect_reset().ack, 6U);
   world.advance(1s);
   world.expect_nothing();  // once
+}
+
+TEST(Refusal, OfADnsQuestionWaitsToo) {
+  World world({.deny = {"evil.example"}, .holds_refusals = true});
+  for (const char* server : {"10.0.2.3:53", "[2001:db8::53]:53"}) {
+    world.guest_sends(Udp().to(server).payload(dns_query(7, "evil.example")));
+    world.expect_nothing();
+    ASSERT_FALSE(world.events.denials.empty());
+    world.supervisor_tells(world.events.denials.back().id);
+    const Seen reply = world.expect_udp();
+    EXPECT_EQ(reply.source, endpoint(server).address);
+    EXPECT_EQ(read_dns(reply.payload).rcode, 3);
+    // What is asked again at once is not told again, and does not wait.
+    world.guest_sends(Udp().to(server).payload(dns_query(8, "evil.example")));
+    EXPECT_EQ(read_dns(world.expect_udp().payload).rcode, 3);
+    world.advance(1h);
+  }
+  EXPECT_EQ(world.events.denials.size(), 2U);
 }
 
 TEST(Refusal, GoesOutAfter25MillisecondsByItself) {

@@ -1,5 +1,7 @@
 #include "netstack/wire/udp.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "tests/unit/wire/packets.h"
@@ -127,6 +129,29 @@ TEST(ParseUdp, FragmentsAndOtherProtocolsAreRefused) {
   sent.packet.fragment.reset();
   sent.packet.protocol = 6;
   EXPECT_EQ(parse_udp(sent.packet, true).error(), Drop::kUnknownTransport);
+}
+
+TEST(WriteUdpPacket, WritesWhatParses) {
+  for (const auto& [from, to] : {std::pair{"10.0.2.3", "10.0.2.100"}, {"fd00::3", "fd00::100"}}) {
+    for (const std::size_t size : {0, 1, 2, 999, 1000}) {
+      const Octets payload = counting(size);
+      Octets out(1280, 0xa5);
+      const IpHeaderFields ip{.source = testing::ip(from),
+                              .destination = testing::ip(to),
+                              .protocol = IpProtocol::kUdp};
+      const std::size_t written = write_udp_packet(out, ip, 53, 40000, payload);
+      ASSERT_GT(written, size);
+      const Bytes octets = Bytes(out).first(written);
+      const auto packet = ip.source.is_v4() ? parse_ipv4(octets) : parse_ipv6(octets);
+      ASSERT_TRUE(packet);
+      const auto datagram = parse_udp(*packet, false);
+      ASSERT_TRUE(datagram);
+      EXPECT_EQ(datagram->source_port, 53);
+      EXPECT_EQ(datagram->destination_port, 40000);
+      EXPECT_TRUE(std::ranges::equal(datagram->payload, payload));
+      EXPECT_EQ(write_udp_packet(MutableBytes(out).first(written - 1), ip, 53, 40000, payload), 0U);
+    }
+  }
 }
 
 }  // namespace
