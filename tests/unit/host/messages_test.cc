@@ -95,14 +95,14 @@ TEST(Messages, ANameThatWasResolvedArrivesWithTheAskingSocket) {
   const DnsName sent = *DnsName::parse("ok.example");
   const Request request{
       .protocol = Protocol::kUdp, .guest = {*IpAddress::parse("10.0.2.100"), 5353}, .name = &sent};
-  DnsName name;
-  const auto decoded = decode_resolved(encode_resolved(request), name);
+  DnsName read;
+  const auto decoded = decode_resolved(encode_resolved(request), read);
   ASSERT_TRUE(decoded);
   expect_same(*decoded, request);
   Message nameless = encode_resolved(request);
   nameless.name.size = 0;
-  EXPECT_FALSE(decode_resolved(nameless, name));
-  EXPECT_FALSE(decode_resolved(encode_flow({.id = 1, .request = request}), name));
+  EXPECT_FALSE(decode_resolved(nameless, read));
+  EXPECT_FALSE(decode_resolved(encode_flow({.id = 1, .request = request}), read));
 }
 
 TEST(Messages, ANoticeArrivesWithItsCode) {
