@@ -177,7 +177,7 @@ TEST(MessagesHostile, AnotherSizeIsNoMessage) {
 }
 
 TEST(MessagesHostile, AnUnknownKindIsNoMessage) {
-  for (const std::uint32_t kind : {0U, 8U, 100U, 107U, 0xffffffffU}) {
+  for (const std::uint32_t kind : {0U, 9U, 100U, 107U, 0xffffffffU}) {
     Message message = encode_denial(Denial{});
     message.kind = static_cast<MessageKind>(kind);
     EXPECT_FALSE(decode_message(bytes_of(message))) << kind;
