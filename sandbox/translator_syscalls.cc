@@ -80,6 +80,7 @@ constexpr PermittedCall kTable[] = {
     call(__NR_sendmsg, "sendmsg", "datagrams with a source address or a segment size"),
     call(__NR_splice, "splice", "streams from socket to socket"),
     call(__NR_pipe2, "pipe2", "what splice goes through"),
+    with_rule(__NR_fcntl, "fcntl", "the size of that pipe", {1, kInt, F_SETPIPE_SZ}),
     call(__NR_close, "close", "a flow has ended"),
 
     // Sockets: INET and INET6 only, streams, datagrams, pings. Never raw, never unix.

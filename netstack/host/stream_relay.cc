@@ -13,10 +13,13 @@
 namespace cordon {
 namespace {
 
-// Half of an unprivileged user's soft budget at 16 pages each (pipe(7): 16,384 pages).
-constexpr std::size_t kMaxPipes = 512;
-// Pipes that stay open while nobody holds them.
-constexpr std::size_t kCachedPipes = 16;
+// Together half of an unprivileged user's soft budget of 16,384 pages (pipe(7)).
+constexpr int kWidePipe = 256 * 1024;
+constexpr std::size_t kMaxWidePipes = 64;
+constexpr int kNarrowPipe = 64 * 1024;
+constexpr std::size_t kMaxNarrowPipes = 256;
+// Of each size. Only one flow moves at a time, so one would do where every sink has room.
+constexpr std::size_t kPipesKeptOpen = 4;
 // Sockets that wait to be closed.
 constexpr std::size_t kMaxEnded = 64;
 // What one splice may take: more than a pipe holds, so the pipe decides.
@@ -50,13 +53,23 @@ struct StreamRelay::Step {
   }
 };
 
-StreamRelay::StreamRelay() : pipes_(kMaxPipes), buffer_(kCopySize) {
+StreamRelay::StreamRelay()
+    : pipes_(kMaxWidePipes + kMaxNarrowPipes),
+      wide_(make_shelf(kWidePipe, kPipesKeptOpen, 0, kMaxWidePipes)),
+      narrow_(make_shelf(kNarrowPipe, kPipesKeptOpen, kMaxWidePipes, kMaxNarrowPipes)),
+      buffer_(kCopySize) {
   ended_.reserve(kMaxEnded);
-  free_.reserve(kMaxPipes);
-  closed_.reserve(kMaxPipes);
-  for (std::size_t i = kMaxPipes; i > 0; --i) closed_.push_back(static_cast<std::int32_t>(i - 1));
-  while (free_.size() < kCachedPipes && open_pipe()) {
+}
+
+StreamRelay::Shelf StreamRelay::make_shelf(int octets, std::size_t kept_open, std::int32_t first,
+                                           std::size_t count) {
+  Shelf shelf{.octets = octets, .kept_open = kept_open, .free = {}, .closed = {}};
+  shelf.free.reserve(count);
+  shelf.closed.reserve(count);
+  for (std::size_t i = count; i > 0; --i) {
+    shelf.closed.push_back(first + static_cast<std::int32_t>(i - 1));
   }
+  return shelf;
 }
 
 Transfer StreamRelay::move(SocketHandle from, SocketHandle to, PipeHold& hold,
@@ -153,32 +166,44 @@ StreamRelay::Step StreamRelay::peek_and_send(SocketHandle from, SocketHandle to,
   return sent;
 }
 
-bool StreamRelay::open_pipe() {
+StreamRelay::Shelf& StreamRelay::shelf_of(std::int32_t slot) {
+  return static_cast<std::size_t>(slot) < kMaxWidePipes ? wide_ : narrow_;
+}
+
+bool StreamRelay::open_pipe(Shelf& shelf) {
   std::array<int, 2> ends{};
   // syscalls: pipe2
-  if (closed_.empty() || pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return false;
-  const std::int32_t slot = closed_.back();
-  closed_.pop_back();
-  pipes_[static_cast<std::size_t>(slot)] = {.read = UniqueFd(ends[0]), .write = UniqueFd(ends[1])};
-  free_.push_back(slot);
+  if (shelf.closed.empty() || pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return false;
+  Pipe pipe{.read = UniqueFd(ends[0]), .write = UniqueFd(ends[1])};
+  // A user whose pages are used up gets pipes of two pages: worse than none.
+  // syscalls: fcntl(F_SETPIPE_SZ)
+  if (fcntl(pipe.write.get(), F_SETPIPE_SZ, shelf.octets) < shelf.octets) return false;
+  const std::int32_t slot = shelf.closed.back();
+  shelf.closed.pop_back();
+  pipes_[static_cast<std::size_t>(slot)] = std::move(pipe);
+  shelf.free.push_back(slot);
   return true;
 }
 
 bool StreamRelay::take_pipe(PipeHold& hold) {
-  if (hold.slot >= 0) return true;
-  if (free_.empty() && !open_pipe()) return false;
-  hold.slot = free_.back();
-  free_.pop_back();
+  return hold.slot >= 0 || take_pipe_from(wide_, hold) || take_pipe_from(narrow_, hold);
+}
+
+bool StreamRelay::take_pipe_from(Shelf& shelf, PipeHold& hold) {
+  if (shelf.free.empty() && !open_pipe(shelf)) return false;
+  hold.slot = shelf.free.back();
+  shelf.free.pop_back();
   return true;
 }
 
 void StreamRelay::give_pipe(PipeHold& hold) {
   if (hold.slot < 0) return;
-  if (free_.size() < kCachedPipes) {
-    free_.push_back(hold.slot);
+  Shelf& shelf = shelf_of(hold.slot);
+  if (shelf.free.size() < shelf.kept_open) {
+    shelf.free.push_back(hold.slot);
   } else {
     pipes_[static_cast<std::size_t>(hold.slot)] = {};
-    closed_.push_back(hold.slot);
+    shelf.closed.push_back(hold.slot);
   }
   hold.slot = -1;
 }

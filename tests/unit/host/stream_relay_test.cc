@@ -9,7 +9,9 @@
 #include <poll.h>
 #include <string>
 #include <string_view>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -126,6 +128,7 @@ TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
 INSTANTIATE_TEST_SUITE_P(YoungAndOld, StreamRelayMove, testing::Bool(),
                          [](const auto& row) { return row.param ? "Copied" : "Spliced"; });
 
+<<<<<<< Updated upstream
 // A pair over the loopback, where urgent marks and segments are.
 struct TcpLink {
   TcpLink() {
@@ -184,6 +187,51 @@ TEST(StreamRelayTcp, TheLastOctetsGoTogetherWithTheFin) {
   std::array<char, 64> heard{};
   EXPECT_EQ(recv(to.peer.get(), heard.data(), heard.size(), MSG_WAITALL), 14);
   EXPECT_EQ(to.segments(), 1U);
+}
+
+/// A stream whose sink takes nothing more: what it says waits in front of the relay, or in a pipe.
+struct BlockedStream {
+  Transfer fill(StreamRelay& relay) {
+    const std::string piece(4096, 'x');
+    Transfer transfer;
+    for (int i = 0; i < 1000 && transfer.stop != Transfer::Stop::kSinkFull; ++i) {
+      from.says(piece);
+      said += piece.size();
+      transfer = relay.move(from.ours(), to.ours(), hold, SourceState{}, piece.size());
+    }
+    return transfer;
+  }
+  /// All that the far end hears until nothing more comes.
+  std::size_t drain(StreamRelay& relay) {
+    std::size_t heard = 0;
+    for (std::string text = to.hears(); !text.empty(); text = to.hears()) {
+      heard += text.size();
+      relay.move(from.ours(), to.ours(), hold, SourceState{}, std::size_t{1} << 20);
+    }
+    return heard;
+  }
+
+  Link from;
+  Link to;
+  PipeHold hold;
+  std::size_t said = 0;
+};
+
+TEST(StreamRelayPipes, AreNotNeededWhereMoreStreamsWaitThanThereArePipes) {
+  rlimit descriptors{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  StreamRelay relay;
+  std::vector<BlockedStream> streams(400);
+  std::size_t without_a_pipe = 0;
+  for (BlockedStream& stream : streams) {
+    ASSERT_EQ(stream.fill(relay).stop, Transfer::Stop::kSinkFull);
+    if (stream.hold.slot < 0) ++without_a_pipe;
+  }
+  EXPECT_GT(without_a_pipe, 0U);
+  EXPECT_LT(without_a_pipe, streams.size());
+  for (BlockedStream& stream : streams) EXPECT_EQ(stream.drain(relay), stream.said);
 }
 
 TEST(StreamRelayPeek, LeavesWhatItSaw) {
