@@ -65,8 +65,8 @@ void Teller::refused(Leak leak, const std::string& what, int code) const {
 
 void Teller::write(const ProberLine& line) const {
   const std::string text = write_line(nonce_, line);
-  // Nobody to tell it to: then there is nothing to tell.
-  (void)::write(STDOUT_FILENO, text.data(), text.size());
+  // Nobody to tell it to: then there is nothing left to do here.
+  if (::write(STDOUT_FILENO, text.data(), text.size()) < 0) ::_exit(1);
 }
 
 std::string error_words(int code) {

@@ -18,6 +18,7 @@
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
 #include "launcher/host_watch.h"
+#include "netstack/base/invariant.h"
 
 namespace cordon::audit {
 namespace {
@@ -27,7 +28,7 @@ constexpr std::size_t kMostAddresses = 16;
 std::string random_digits() {
   std::array<std::uint8_t, 8> octets{};
   // Cannot be interrupted, nor fall short, for so few (getrandom(2)).
-  (void)::getrandom(octets.data(), octets.size(), 0);
+  CORDON_INVARIANT(::getrandom(octets.data(), octets.size(), 0) == ssize_t{octets.size()});
   std::string digits;
   for (const std::uint8_t octet : octets) digits += fmt::format("{:02x}", octet);
   return digits;

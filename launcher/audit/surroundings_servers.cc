@@ -12,6 +12,7 @@
 
 #include "launcher/audit/host_view.h"
 #include "launcher/audit/surroundings.h"
+#include "netstack/base/invariant.h"
 
 namespace cordon::audit {
 namespace {
@@ -221,7 +222,7 @@ void Surroundings::plan_neighbours(const std::vector<InterfaceAddress>& addresse
     if (!is_own) watched_.push_back({Leak::kMetadata, Transport::kTcp, {address, kHttp}});
   }
   std::uint64_t salt = 0;
-  (void)::getrandom(&salt, sizeof(salt), 0);
+  CORDON_INVARIANT(::getrandom(&salt, sizeof(salt), 0) == ssize_t{sizeof(salt)});
   std::vector<IpAddress> known = read_known_neighbours();
   for (const InterfaceAddress& entry : addresses) known.push_back(entry.address);
   const auto watch_unused = [&](Leak leak, const Prefix& prefix) {

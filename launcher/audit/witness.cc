@@ -59,15 +59,16 @@ void live_as_witness(const std::string& name) {
   ::sigaddset(&signals, SIGUSR1);
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   const UniqueFd arrived(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  (void)::write(kWitnessLine, &kReady, 1);
+  if (::write(kWitnessLine, &kReady, 1) != 1) ::_exit(1);  // the audit has gone
   for (;;) {
     std::array<pollfd, 2> waits{pollfd{.fd = arrived.get(), .events = POLLIN},
                                 pollfd{.fd = kWitnessLine, .events = POLLIN}};
     if (::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) ::_exit(1);
     if (waits[1].revents != 0) ::_exit(0);  // the audit has gone
     signalfd_siginfo info{};
-    if (::read(arrived.get(), &info, sizeof(info)) == ssize_t{sizeof(info)}) {
-      (void)::write(kWitnessLine, &kHit, 1);
+    if (::read(arrived.get(), &info, sizeof(info)) == ssize_t{sizeof(info)} &&
+        ::write(kWitnessLine, &kHit, 1) != 1) {
+      ::_exit(1);
     }
   }
 }
