@@ -19,7 +19,9 @@
 //     reason       string   denied: "rule", "floor", "default", "scope", "rebind", "no-name",
 //                           "first-flight", "limit", "source"
 //     reported     boolean  denied: present and true where report mode let it go on
-//     remedy       string   denied: the option that would allow it
+//     limit        string   denied: where the reason is "limit": "up", "down", "flows", "until",
+//                           "wildcard-budget"
+//     remedy       string   denied: the option that would allow it, or the limit to raise
 //     pid, program number, string   the guest's process, as the host numbers it
 //     end          string   flow_closed: "closed", "reset", "refused", "unreachable", "timed_out",
 //                           "revoked"

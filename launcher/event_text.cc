@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "launcher/policy_values.h"
+
 namespace cordon {
 namespace {
 
@@ -32,6 +34,45 @@ constexpr TypeName kTypeNames[] = {{1, "A"},      {2, "NS"},     {5, "CNAME"}, {
                                    {12, "PTR"},   {15, "MX"},    {16, "TXT"},  {28, "AAAA"},
                                    {33, "SRV"},   {35, "NAPTR"}, {52, "TLSA"}, {64, "SVCB"},
                                    {65, "HTTPS"}, {255, "ANY"},  {257, "CAA"}};
+
+// What a limit is now, as a policy file has it; empty where nothing is known of it.
+std::string limit_value(Limit limit, const RuleLimits& limits) {
+  switch (limit) {
+    case Limit::kUp:
+      return limits.up_bytes == 0 ? "" : format_octets(limits.up_bytes);
+    case Limit::kDown:
+      return limits.down_bytes == 0 ? "" : format_octets(limits.down_bytes);
+    case Limit::kFlows:
+      return limits.flows == 0 ? "" : std::to_string(limits.flows);
+    case Limit::kTime:
+      return limits.until_seconds == 0 ? "" : format_duration(limits.until_seconds);
+    case Limit::kNames:
+    case Limit::kNone:
+      break;
+  }
+  return {};
+}
+
+// Which limit to raise, and where it stands.
+std::string limit_remedy(const Verdict& verdict, const Policy& policy) {
+  if (verdict.limit == Limit::kNone) return {};
+  if (verdict.limit == Limit::kNames) return "raise wildcard-budget in [dns]";
+  const Rule* const rule = policy.rule_of(verdict);
+  const bool is_of_all = !verdict.rule.has_value();
+  // [limits] has a word of its own for the time.
+  const std::string_view key =
+      is_of_all && verdict.limit == Limit::kTime ? "time" : limit_name(verdict.limit);
+  const RuleLimits limits = rule != nullptr ? rule->limits
+                            : is_of_all     ? policy.input().limits
+                                            : RuleLimits();
+  const std::string value = limit_value(verdict.limit, limits);
+  const std::string now = value.empty() ? "" : fmt::format(" (now {})", value);
+  if (is_of_all) return fmt::format("raise {}{} in [limits]", key, now);
+  if (rule == nullptr) return fmt::format("raise {}{} of its rule", key, now);
+  const std::string label =
+      rule->label.empty() ? "" : fmt::format(" \"{}\"", escape_text(rule->label));
+  return fmt::format("raise {}{} of rule{} at {}", key, now, label, escape_text(rule->origin));
+}
 
 std::string by_text(const std::optional<GuestProcess>& process) {
   if (!process) return {};
@@ -103,6 +144,7 @@ std::string remedy_text(const Denial& denial, const Policy& policy) {
   if (denial.verdict.reason == Reason::kSource) {
     return fmt::format("--publish …,from={}", denial.request.dialled.address.to_string());
   }
+  if (denial.verdict.reason == Reason::kLimit) return limit_remedy(denial.verdict, policy);
   Request request = denial.request;
   // A question is about the name as such: what will be dialled nobody knows yet, least of all that
   // it is what DNS was asked over.
@@ -164,6 +206,9 @@ std::string denial_text(const Denial& denial, const Policy& policy,
   const bool is_about_class =
       denial.verdict.reason == Reason::kFloor || denial.verdict.reason == Reason::kRebind;
   if (is_about_class) text += fmt::format(" class={}", class_name(request.address_class));
+  if (denial.verdict.limit != Limit::kNone) {
+    text += fmt::format(" limit={}", limit_name(denial.verdict.limit));
+  }
   text += fmt::format(" id={}", denial.id) + by_text(process);
   const std::string remedy = remedy_text(denial, policy);
   if (!remedy.empty()) text += fmt::format("; to allow it: {}", remedy);

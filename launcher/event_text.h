@@ -6,7 +6,8 @@
 //     opened tcp registry.npmjs.org:443 flow=3
 //
 // `rule=` is `default`, `floor` (with ` class=lan` or the like), `scope`, `rebind`, `no-name`,
-// `first-flight`, `limit`, `source`, or the rule that decided as it is written:
+// `first-flight`, `limit` (with ` limit=up` or the like), `source`, or the rule that decided as it is
+// written:
 // `--deny=198.51.100.7`, `policy.toml:12`. Octets that come from the guest (programs' names,
 // queried names) are escaped.
 #pragma once
@@ -40,7 +41,8 @@ namespace cordon {
 
 /// The rule as it is written, or the reason where no rule decided.
 [[nodiscard]] std::string rule_text(const Verdict& verdict, const Policy& policy);
-/// The options that would allow it; empty where nothing would.
+/// The options that would allow it, or the limit that is to be raised and where it stands; empty
+/// where nothing would.
 [[nodiscard]] std::string remedy_text(const Denial& denial, const Policy& policy);
 
 /// "closed", "reset", …

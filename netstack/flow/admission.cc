@@ -90,13 +90,18 @@ Judgement Admission::judge_as_named(Instant now, const Judgement& plain) const {
 
 Judgement Admission::judge_name(Protocol protocol, const Endpoint& guest,
                                 const Endpoint& presented) const {
+  return judge_name_again(protocol, guest, presented, is_answered_);
+}
+
+Judgement Admission::judge_name_again(Protocol protocol, const Endpoint& guest,
+                                      const Endpoint& presented, bool is_answered) const {
   Judgement judgement;
   Request& request = judgement.request;
   request.protocol = protocol;
   request.guest = guest;
   request.dialled = presented;
   request.name = pool_.name_at(presented.address);
-  request.is_answered = is_answered_;
+  request.is_answered = is_answered;
   if (request.name == nullptr) {
     judgement.verdict = Verdict{.action = Action::kDeny, .reason = Reason::kNoName};
   } else if (guest.address.is_link_local()) {

@@ -75,6 +75,10 @@ class Admission {
   /// for its address. There is no witness yet; may_resolve() says whether to go on.
   [[nodiscard]] Judgement judge_name(Protocol protocol, const Endpoint& guest,
                                      const Endpoint& presented) const;
+  /// The same for a flow that waits for its name to be looked up: what a person said of it
+  /// (Request::is_answered) stands.
+  [[nodiscard]] Judgement judge_name_again(Protocol protocol, const Endpoint& guest,
+                                           const Endpoint& presented, bool is_answered) const;
   [[nodiscard]] bool may_resolve(const Verdict& verdict) const;
   /// The flow of judge_name() with an address that its name has.
   [[nodiscard]] Judgement judge_resolved(const Request& by_name, const IpAddress& address) const;

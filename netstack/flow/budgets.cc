@@ -17,8 +17,8 @@ std::uint64_t octets_in(Duration time, std::uint64_t rate) {
   return static_cast<std::uint64_t>(time.count()) * rate / kNanoseconds;
 }
 
-std::uint64_t burst_of(std::uint64_t rate) {
-  return std::max(octets_in(kRateBurst, rate), kMinRateBurst);
+std::int64_t burst_of(std::uint64_t rate) {
+  return static_cast<std::int64_t>(std::max(octets_in(kRateBurst, rate), kMinRateBurst));
 }
 
 // "policy.toml:12" is policy.toml: a rule stays what it is when lines are put in above it.
@@ -53,11 +53,7 @@ Budgets::Budgets(Instant start, const Policy& policy) : start_(start), accounts_
 }
 
 void Budgets::set_policy(Instant now, const Policy& policy) {
-  for (Account& account : accounts_) {
-    account.is_in_use = false;
-    account.limits = {};
-  }
-  accounts_.front().is_in_use = true;
+  for (Account& account : accounts_) account.limits = {};
   set_limits(now, accounts_.front(), policy.input().limits);
   index_rules(now, policy.rules());
   is_limited_ = std::ranges::any_of(
@@ -67,13 +63,15 @@ void Budgets::set_policy(Instant now, const Policy& policy) {
 
 void Budgets::index_rules(Instant now, std::span<const Rule> rules) {
   of_rule_.assign(rules.size(), 0);
+  FreeAccounts free;
+  for (std::uint32_t i = 1; i < accounts_.size(); ++i) free.emplace(accounts_[i].key, i);
   for (std::size_t i = 0; i < rules.size(); ++i) {
     if (rules[i].limits.is_none()) continue;
     if (i > 0 && is_one_entry(rules[i - 1], rules[i])) {
       of_rule_[i] = of_rule_[i - 1];
       continue;
     }
-    const std::uint32_t index = account_for(key_of(rules[i]));
+    const std::uint32_t index = account_for(key_of(rules[i]), free);
     set_limits(now, accounts_[index], rules[i].limits);
     of_rule_[i] = index;
   }
@@ -81,20 +79,22 @@ void Budgets::index_rules(Instant now, std::span<const Rule> rules) {
 
 // The account that the rule had, or a new one. Those of rules that are gone stay, for a policy that
 // has them again: whoever takes a rule away and puts it back has not paid its budget.
-std::uint32_t Budgets::account_for(const std::string& key) {
-  const auto same = std::ranges::find_if(
-      accounts_, [&](const Account& account) { return !account.is_in_use && account.key == key; });
-  if (same != accounts_.end()) return static_cast<std::uint32_t>(same - accounts_.begin());
-  accounts_.push_back(Account{.key = key});
+std::uint32_t Budgets::account_for(std::string key, FreeAccounts& free) {
+  const auto same = free.lower_bound({key, 0});
+  if (same != free.end() && same->first == key) {
+    const std::uint32_t index = same->second;
+    free.erase(same);
+    return index;
+  }
+  accounts_.push_back(Account{.key = std::move(key)});
   return static_cast<std::uint32_t>(accounts_.size() - 1);
 }
 
 void Budgets::set_limits(Instant now, Account& account, const RuleLimits& limits) {
-  account.is_in_use = true;
   account.limits = limits;
   account.limits.bytes_per_second = std::min(limits.bytes_per_second, kMostRate);
   account.is_over = is_over(now, account);
-  const std::uint64_t burst = burst_of(account.limits.bytes_per_second);
+  const std::int64_t burst = burst_of(account.limits.bytes_per_second);
   account.rate.level = account.rate.last == Instant{} ? burst : std::min(account.rate.level, burst);
   account.rate.last = std::max(account.rate.last, now);
 }
@@ -132,12 +132,7 @@ bool Budgets::all_of(BudgetAccount account, Check check) const {
 
 bool Budgets::may_open(BudgetAccount account) const {
   if (!is_limited_) return true;
-  return may_go_on(account) && all_of(account, [](const Account& each) {
-           const RuleLimits& limits = each.limits;
-           return (limits.flows == 0 || each.flows < limits.flows) &&
-                  (limits.up_bytes == 0 || each.up < limits.up_bytes) &&
-                  (limits.down_bytes == 0 || each.down < limits.down_bytes);
-         });
+  return all_of(account, [](const Account& each) { return limit_of(each) == Limit::kNone; });
 }
 
 bool Budgets::may_go_on(BudgetAccount account) const {
@@ -173,35 +168,40 @@ Grant Budgets::grant(Instant now, BudgetAccount account, Way way) {
   return both;
 }
 
-Grant Budgets::grant_of(Instant now, Account& account, Way way) {
+std::uint64_t Budgets::left(const Account& account, Way way) {
   const bool is_up = way == Way::kUp;
   const std::uint64_t most = is_up ? account.limits.up_bytes : account.limits.down_bytes;
   const std::uint64_t used = is_up ? account.up : account.down;
-  Grant grant{.octets = most == 0 ? kUnlimited : most - std::min(most, used)};
+  return most == 0 ? kUnlimited : most - std::min(most, used);
+}
+
+Grant Budgets::grant_of(Instant now, Account& account, Way way) {
+  Grant grant{.octets = left(account, way)};
   if (grant.octets == 0) return Grant{.is_used_up = true};
   const std::uint64_t rate = account.limits.bytes_per_second;
   if (rate == 0) return grant;
   fill(now, account);
-  const std::uint64_t quantum =
-      std::clamp<std::uint64_t>(octets_in(kRateQuantum, rate), 1, burst_of(rate));
+  const std::uint64_t quantum = std::clamp<std::uint64_t>(
+      octets_in(kRateQuantum, rate), 1, static_cast<std::uint64_t>(burst_of(rate)));
   // Not for less than a quantum, unless less is all that there will ever be.
-  const std::uint64_t wanted = std::min(quantum, grant.octets);
+  const auto wanted = static_cast<std::int64_t>(std::min(quantum, grant.octets));
   if (account.rate.level < wanted) {
-    const std::uint64_t missing = wanted - account.rate.level;
+    const auto missing = static_cast<std::uint64_t>(wanted - account.rate.level);
     const auto wait = Duration(static_cast<Duration::rep>(missing * kNanoseconds / rate + 1));
     return Grant{.again = account.rate.last + wait};
   }
-  grant.octets = std::min(grant.octets, account.rate.level);
+  grant.octets = std::min(grant.octets, static_cast<std::uint64_t>(account.rate.level));
   return grant;
 }
 
 void Budgets::fill(Instant now, Account& account) {
   const std::uint64_t rate = account.limits.bytes_per_second;
-  const std::uint64_t burst = burst_of(rate);
+  const std::int64_t burst = burst_of(rate);
   Rate& bucket = account.rate;
   if (now <= bucket.last) return;
   // How long the rest of the burst takes; a longer pause fills the bucket and no more.
-  const std::uint64_t to_fill = (burst - bucket.level) * kNanoseconds / rate + 1;
+  const std::uint64_t to_fill =
+      static_cast<std::uint64_t>(burst - bucket.level) * kNanoseconds / rate + 1;
   const Duration passed = now - bucket.last;
   if (static_cast<std::uint64_t>(passed.count()) >= to_fill) {
     bucket.level = burst;
@@ -209,7 +209,7 @@ void Budgets::fill(Instant now, Account& account) {
     return;
   }
   const std::uint64_t octets = octets_in(passed, rate);
-  bucket.level += octets;
+  bucket.level += static_cast<std::int64_t>(octets);
   // Only the time of whole octets: the rest counts next time.
   bucket.last += Duration(static_cast<Duration::rep>(octets * kNanoseconds / rate));
 }
@@ -218,17 +218,63 @@ void Budgets::spend(BudgetAccount account, Way way, std::uint64_t octets) {
   if (!is_limited_) return;
   const auto spend_one = [&](Account& each) {
     (way == Way::kUp ? each.up : each.down) += octets;
-    each.rate.level -= std::min(each.rate.level, octets);
+    // A stream takes no more than it is granted; where it does (report mode), it owes nothing.
+    const std::int64_t there = std::max<std::int64_t>(each.rate.level, 0);
+    each.rate.level -=
+        static_cast<std::int64_t>(std::min(static_cast<std::uint64_t>(there), octets));
   };
   spend_one(accounts_.front());
   if (account.index != 0) spend_one(accounts_[account.index]);
 }
 
-bool Budgets::take(Instant now, BudgetAccount account, Way way, std::uint64_t octets) {
-  if (!is_limited_) return true;
-  if (grant(now, account, way).octets < octets) return false;
-  spend(account, way, octets);
-  return true;
+Taken Budgets::take_of(Instant now, Account& account, Way way, std::uint64_t octets,
+                       std::uint64_t segment) {
+  if (account.limits.bytes_per_second != 0) {
+    fill(now, account);
+    if (account.rate.level <= 0) return Taken{.passes = false};
+  }
+  const std::uint64_t most = left(account, way);
+  if (most != 0 && most >= octets) return Taken{.octets = octets};
+  const std::uint64_t whole = segment == 0 ? 0 : most / segment * segment;
+  return Taken{.passes = whole != 0,
+               .octets = whole,
+               .used_up = {.limit = way == Way::kUp ? Limit::kUp : Limit::kDown}};
+}
+
+Taken Budgets::take(Instant now, BudgetAccount account, Way way, std::uint64_t octets,
+                    std::uint64_t segment) {
+  if (!is_limited_) return Taken{.octets = octets};
+  Taken taken = take_of(now, accounts_.front(), way, octets, segment);
+  if (taken.passes && account.index != 0) {
+    const Taken by_rule = take_of(now, accounts_[account.index], way, taken.octets, segment);
+    const bool is_cut = !by_rule.passes || by_rule.octets < taken.octets;
+    if (is_cut) taken = by_rule;
+    taken.used_up.is_of_rule = is_cut;
+  }
+  if (!taken.passes) return taken;
+  const auto count = [&](Account& each) {
+    (way == Way::kUp ? each.up : each.down) += taken.octets;
+    if (each.limits.bytes_per_second != 0) {
+      each.rate.level -= static_cast<std::int64_t>(taken.octets);
+    }
+  };
+  count(accounts_.front());
+  if (account.index != 0) count(accounts_[account.index]);
+  return taken;
+}
+
+Limit Budgets::limit_of(const Account& account) {
+  if (account.is_over) return Limit::kTime;
+  if (left(account, Way::kUp) == 0) return Limit::kUp;
+  if (left(account, Way::kDown) == 0) return Limit::kDown;
+  const std::uint32_t most = account.limits.flows;
+  return most != 0 && account.flows >= most ? Limit::kFlows : Limit::kNone;
+}
+
+UsedUp Budgets::used_up(BudgetAccount account) const {
+  const Limit of_rule = account.index == 0 ? Limit::kNone : limit_of(accounts_[account.index]);
+  if (of_rule != Limit::kNone) return {.limit = of_rule, .is_of_rule = true};
+  return {.limit = limit_of(accounts_.front())};
 }
 
 }  // namespace cordon

@@ -5,11 +5,15 @@
 //   account    what one rule's limits have been used for; account 0 is that of everything
 //   may_open   asked before a flow is dialled; join and leave count those that live
 //   grant      how many octets a stream may take from its source now, exact to the octet; spend
-//              says how many it took. take() does both for a datagram.
+//              says how many it took
+//   take       both for datagrams, which pass whole or not at all. Nobody waits with a datagram:
+//   one
+//              that comes too early for the rate is lost, as on any link that is too slow
 //   over       a rule's time has passed: its flows are judged again (on_deadline() tells), and end
 //
 // A rate is a token bucket that holds kRateBurst of octets: whoever finds it empty is told when to
-// come again, and nobody sleeps. Octets of both ways count against one rate.
+// come again, and nobody sleeps. Octets of both ways count against one rate. A datagram may take
+// more than there is, so that none is too long for a rate, and the next one waits for what it owes.
 //
 // A new policy keeps what was used by the rules that it still has: those of one text from one file,
 // wherever in it they stand. Rules that one entry of a policy file was taken apart into, for it has
@@ -18,8 +22,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "netstack/base/time.h"
@@ -49,6 +55,19 @@ struct Grant {
   bool is_used_up = false;   // 0 octets for good
 };
 
+/// What was used up, and whose it was.
+struct UsedUp {
+  Limit limit = Limit::kNone;
+  bool is_of_rule = false;  // else everything's
+};
+
+/// What passes of a datagram, or of a train: its first whole ones.
+struct Taken {
+  bool passes = true;  // false: not even an empty one
+  std::uint64_t octets = 0;
+  UsedUp used_up;  // by what the rest was held back; no limit: it came too early for the rate
+};
+
 class Budgets {
  public:
   /// `start`: what ends are counted from.
@@ -70,8 +89,12 @@ class Budgets {
 
   [[nodiscard]] Grant grant(Instant now, BudgetAccount account, Way way);
   void spend(BudgetAccount account, Way way, std::uint64_t octets);
-  /// All of `octets` or nothing.
-  [[nodiscard]] bool take(Instant now, BudgetAccount account, Way way, std::uint64_t octets);
+  /// What may pass of a datagram of `octets`, or of a train of datagrams of `segment` octets each
+  /// (not 0); it is counted.
+  [[nodiscard]] Taken take(Instant now, BudgetAccount account, Way way, std::uint64_t octets,
+                           std::uint64_t segment = 0);
+  /// Why may_open() says no, or grant() that it is used up.
+  [[nodiscard]] UsedUp used_up(BudgetAccount account) const;
 
   /// When the next account's time is over.
   [[nodiscard]] Instant next_deadline() const { return next_end_; }
@@ -79,15 +102,15 @@ class Budgets {
   [[nodiscard]] bool on_deadline(Instant now);
 
  private:
-  // Octets that come in at a rate. What has come in is counted when somebody asks.
+  // Octets that come in at a rate. What has come in is counted when somebody asks. Below zero: what
+  // a datagram took before it was there.
   struct Rate {
-    std::uint64_t level = 0;
+    std::int64_t level = 0;
     Instant last{};
   };
   struct Account {
     RuleLimits limits;
     std::string key;  // what a later policy's rule has to have in common
-    bool is_in_use = true;
     bool is_over = false;
     std::uint32_t flows = 0;
     std::uint64_t up = 0;
@@ -96,13 +119,18 @@ class Budgets {
   };
 
   void index_rules(Instant now, std::span<const Rule> rules);
-  std::uint32_t account_for(const std::string& key);
+  using FreeAccounts = std::set<std::pair<std::string, std::uint32_t>>;
+  std::uint32_t account_for(std::string key, FreeAccounts& free);
   void set_limits(Instant now, Account& account, const RuleLimits& limits);
   void find_next_end(Instant now);
   [[nodiscard]] bool is_over(Instant now, const Account& account) const;
   template <class Check>
   [[nodiscard]] bool all_of(BudgetAccount account, Check check) const;
   static Grant grant_of(Instant now, Account& account, Way way);
+  static Taken take_of(Instant now, Account& account, Way way, std::uint64_t octets,
+                       std::uint64_t segment);
+  [[nodiscard]] static std::uint64_t left(const Account& account, Way way);
+  [[nodiscard]] static Limit limit_of(const Account& account);
   static void fill(Instant now, Account& account);
 
   Instant start_;

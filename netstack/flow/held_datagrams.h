@@ -1,6 +1,8 @@
 // Datagrams that wait until the name they are for is looked up: what a guest sends first is often
-// all that it sends, so it is kept and not lost. A few for each flow, in the order in which they
-// came, in slots that are there from the start; what has no room is lost, as datagrams may be.
+// all that it sends, so it is kept and not lost. One that has gone out to an address that may not
+// be the right one is kept too (flow/named_trials.h), for as long as nobody else needs its room. A
+// few for each flow, in the order in which they came, in slots that are there from the start; what
+// has no room is lost, as datagrams may be.
 #pragma once
 
 #include <array>
@@ -17,6 +19,8 @@ class HeldDatagrams {
  public:
   struct Datagram {
     std::uint64_t order = 0;  // 0: free
+    bool is_sent = false;
+    bool is_counted = false;  // against budgets
     FlowId flow;
     SendFields fields;
     std::size_t size = 0;
@@ -29,13 +33,18 @@ class HeldDatagrams {
 
   /// False where there is no room.
   [[nodiscard]] bool hold(FlowId flow, const SendFields& fields, Bytes payload);
-  /// The flow's first datagram, or nullptr. It stays until drop_first().
+  /// The flow's first datagram, or nullptr.
   [[nodiscard]] const Datagram* first(FlowId flow) const;
-  void drop_first(FlowId flow);
+  /// The flow's first datagram that has not been sent, or nullptr. It stays until drop().
+  [[nodiscard]] Datagram* first_unsent(FlowId flow);
+  static void drop(Datagram& datagram) { datagram.order = 0; }
+  /// What was sent is to be sent again.
+  void rewind(FlowId flow);
   void drop_all(FlowId flow);
 
  private:
   using Slots = std::array<Datagram, kMaxHeldDatagrams>;
+  [[nodiscard]] Datagram* find_first(FlowId flow, bool is_sent_too) const;
 
   std::unique_ptr<Slots> slots_;
   std::uint64_t last_order_ = 0;

@@ -58,6 +58,9 @@ inline constexpr std::size_t kMaxBudgetedSuffixes = 1024;
 inline constexpr std::size_t kMaxHeldDatagrams = 64;
 inline constexpr std::size_t kMaxHeldPerFlow = 4;
 inline constexpr std::size_t kMaxHeldOctets = 2048;
+/// Flows of datagrams by name, of UDP and of echo each, that have had no answer yet and have other
+/// addresses to turn to.
+inline constexpr std::size_t kMaxNamedTrials = 256;
 /// Flows that wait for a person's answer. More at once is a scan.
 inline constexpr std::size_t kMaxAsked = 128;
 /// ICMP echo identifiers in use.

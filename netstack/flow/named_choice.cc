@@ -4,6 +4,7 @@ namespace cordon {
 
 NamedChoice::State NamedChoice::add(const Admission& admission, const Request& by_name,
                                     std::span<const IpAddress> addresses, Judgement& judgement) {
+  ++families_;
   for (const IpAddress& address : addresses) {
     judgement = admission.judge_resolved(by_name, address);
     const bool is_allowed = judgement.allowed.has_value();
@@ -13,7 +14,7 @@ NamedChoice::State NamedChoice::add(const Admission& admission, const Request& b
     has_kept_ = true;
     is_kept_allowed_ = is_allowed;
   }
-  if (++families_ < 2) return State::kOpen;
+  if (awaits_other()) return State::kOpen;
   if (!has_kept_) return State::kNowhere;
   judgement = admission.judge_resolved(by_name, kept_);
   return judgement.allowed ? State::kChosen : State::kDenied;

@@ -1,6 +1,6 @@
-// The one address that a flow of datagrams by name uses. A connection can try several; a datagram
-// has no answer that would tell which one is right, so the first that may be dialled and that the
-// host has a route to is taken, of the family that the guest chose if it has one.
+// The address that a flow of datagrams by name uses first: the first that may be dialled and that
+// the host has a route to, of the family that the guest chose if it has one. Where that one turns
+// out to be out of reach flow/named_trials.h goes on with the others.
 //
 // The families' addresses come one after the other (names/name_lookups.h). Where the first family
 // has none that will do, the best of what it had is kept until the second has come.
@@ -24,6 +24,8 @@ class NamedChoice {
   /// One family's addresses. `by_name` is Admission::judge_name()'s.
   State add(const Admission& admission, const Request& by_name,
             std::span<const IpAddress> addresses, Judgement& judgement);
+  /// The other family's addresses have not come.
+  [[nodiscard]] bool awaits_other() const { return families_ < 2; }
 
  private:
   IpAddress kept_;

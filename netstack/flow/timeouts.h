@@ -26,6 +26,9 @@ inline constexpr Duration kTcpDial = std::chrono::seconds(130);
 inline constexpr Duration kTcpTransitory = std::chrono::seconds(240);
 /// An inbound connection whose guest does not answer (RFC 5382 REQ-4).
 inline constexpr Duration kInboundSyn = std::chrono::seconds(6);
+/// Octets of a first flight that may or may not become a request are held for so long: a client's
+/// kernel is this host's own, and hands over what was written in one go within microseconds.
+inline constexpr Duration kUndecidedFlight = std::chrono::milliseconds(200);
 /// What a guest gets to read the refusal of its first flight and to say its own end, and a server
 /// to finish the answers that it owes.
 inline constexpr Duration kTcpRefused = std::chrono::seconds(5);

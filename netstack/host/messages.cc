@@ -31,6 +31,7 @@ bool is_known(MessageKind kind) {
 
 constexpr Action kLastAction = Action::kAsk;
 constexpr Reason kLastReason = Reason::kSource;
+constexpr Limit kLastLimit = Limit::kNames;
 
 template <class Enum>
 bool fits(std::uint8_t value, Enum last) {
@@ -64,6 +65,7 @@ void put_verdict(Message& message, const Verdict& verdict) {
   message.action = static_cast<std::uint8_t>(verdict.action);
   message.reason = static_cast<std::uint8_t>(verdict.reason);
   message.rule = verdict.rule.value_or(kNoRule);
+  message.limit = static_cast<std::uint8_t>(verdict.limit);
 }
 
 std::optional<std::uint32_t> take_rule(const Message& message) {
@@ -72,12 +74,13 @@ std::optional<std::uint32_t> take_rule(const Message& message) {
 }
 
 std::optional<Verdict> take_verdict(const Message& message) {
-  if (!fits(message.action, kLastAction) || !fits(message.reason, kLastReason)) {
-    return std::nullopt;
-  }
+  const bool is_known = fits(message.action, kLastAction) && fits(message.reason, kLastReason) &&
+                        fits(message.limit, kLastLimit);
+  if (!is_known) return std::nullopt;
   return Verdict{.action = static_cast<Action>(message.action),
                  .reason = static_cast<Reason>(message.reason),
-                 .rule = take_rule(message)};
+                 .rule = take_rule(message),
+                 .limit = static_cast<Limit>(message.limit)};
 }
 
 std::optional<Request> take_request(const Message& message, DnsName& name) {

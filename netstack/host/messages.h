@@ -70,6 +70,8 @@ struct Message {
   std::uint8_t notice = 0;
   std::uint8_t denial_kind = 0;
   std::uint8_t is_only_reported = 0;
+  std::uint8_t limit = 0;
+  std::uint8_t reserved = 0;
   std::uint16_t query_type = 0;
   std::uint32_t rule = kNoRule;
   std::int32_t code = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "netstack/flow/host_errors.h"
 
@@ -63,9 +64,19 @@ class EchoFlows::Inbox final : public DatagramSink {
     }
     flows_.deliver(now_, id_, datagram.payload);
   }
-  void on_error(const DatagramError& error) override { flows_.deliver_error(now_, id_, error); }
+  void on_error(const DatagramError& error) override {
+    const Flow* const flow = flows_.table_.get(id_);
+    if (flow == nullptr || !flow->destination) return;
+    // What came from an address that the flow has turned away from is nobody's.
+    const Place trial = flow->trial;
+    const IpAddress& address = flow->destination->endpoint().address;
+    if (!trial.is_none() && error.destination.address != address) return;
+    if (!flows_.trials_.take_error(trial, id_, error)) flows_.deliver_error(now_, id_, error);
+  }
 
  private:
+  using Place = NamedTrials::Place;
+
   EchoFlows& flows_;
   Instant now_;
   FlowId id_;
@@ -74,6 +85,7 @@ class EchoFlows::Inbox final : public DatagramSink {
 EchoFlows::EchoFlows(const FlowContext& context, NameLookups& lookups)
     : context_(context),
       lookups_(lookups),
+      trials_(context, *this),
       table_(kMaxEchoFlows, SipKey{context.entropy.next(), context.entropy.next()}) {
   lookups_.serve(Waits::kEcho, *this);
 }
@@ -95,8 +107,11 @@ void EchoFlows::on_echo(Instant now, const IpPacket& packet, const EchoMessage& 
   const SendFields fields{.ttl = packet.ttl,
                           .traffic_class = packet.traffic_class,
                           .may_fragment = !packet.has_dont_fragment};
-  if (!table_.get(*id)->destination) return hold(*id, fields, message);
-  send_up(now, *id, fields, message, packet.packet);
+  const Flow& flow = *table_.get(*id);
+  if (flow.destination && flow.trial.is_none()) {
+    return send_up(now, *id, fields, message, packet.packet);
+  }
+  send_or_hold(now, *id, fields, message, packet.packet);
 }
 
 void EchoFlows::answer_for_ours(const IpPacket& packet, const EchoMessage& message) {
@@ -119,8 +134,16 @@ std::optional<FlowId> EchoFlows::open(Instant now, const FlowKey& key, const IpP
     refuse(now, judgement, packet.packet);
     return std::nullopt;
   }
+  if (!may_open(now, *judgement.allowed, packet.packet)) return std::nullopt;
   const std::optional<FlowId> id = insert(now, key);
-  if (!id || !open_socket(now, *id, judgement, packet.packet)) return std::nullopt;
+  if (!id) return std::nullopt;
+  const int error = turn_to(now, *id, *judgement.allowed);
+  if (error != 0) {
+    end(*id);
+    open_failed(now, key.guest.address, packet.packet, error);
+    return std::nullopt;
+  }
+  if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
   return id;
 }
 
@@ -133,6 +156,7 @@ std::optional<FlowId> EchoFlows::open_named(Instant now, const FlowKey& key,
   }
   const std::optional<FlowId> id = insert(now, key);
   if (!id) return std::nullopt;
+  table_.get(*id)->is_answered = judgement.request.is_answered;
   const Family preferred = key.guest.address.family();
   if (lookups_.begin(now, Waits::kEcho, *id, *judgement.request.name, preferred)) return id;
   table_.erase(*id);
@@ -145,74 +169,131 @@ std::optional<FlowId> EchoFlows::insert(Instant now, const FlowKey& key) {
   return table_.insert(key, 0, now);
 }
 
-// False where the flow has ended for want of a socket.
-bool EchoFlows::open_socket(Instant now, FlowId id, const Judgement& judgement, Bytes offending) {
-  const IoResult<SocketHandle> socket = context_.host.open_ping(
-      judgement.request.dialled.address.family(),
-      SocketOwner{.kind = OwnerKind::kEcho, .generation = id.generation, .index = id.index});
-  if (!socket) {
-    const IpAddress guest = table_.key_of(id).guest.address;
-    end(id);
-    open_failed(now, guest, offending, socket.error().value);
-    return false;
-  }
-  if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
+int EchoFlows::turn_to(Instant /*now*/, FlowId id, const AllowedDestination& destination) {
   Flow& flow = *table_.get(id);
-  flow.destination = judgement.allowed;
-  flow.socket = *socket;
-  return true;
+  const Family family = destination.endpoint().address.family();
+  const bool is_used = flow.destination.has_value();
+  if (!is_used || flow.destination->endpoint().address.family() != family) {
+    const IoResult<SocketHandle> socket = context_.host.open_ping(
+        family,
+        SocketOwner{.kind = OwnerKind::kEcho, .generation = id.generation, .index = id.index});
+    if (!socket) return socket.error().value;
+    if (flow.socket.is_open()) context_.host.close(flow.socket);
+    flow.socket = *socket;
+  }
+  flow.destination = destination;
+  is_used ? renew(context_, destination, flow.meter) : join(context_, destination, flow.meter);
+  return 0;
 }
 
 void EchoFlows::on_lookup(Instant now, FlowId id, const LookupAnswer& answer) {
   Flow* const flow = table_.get(id);
-  if (flow == nullptr || flow->destination) return;
+  if (flow == nullptr) return;
+  if (flow->destination) {
+    return trials_.add_other(now, flow->trial, id, answer.found.all());
+  }
   const FlowKey key = table_.key_of(id);
   // The policy may be another one than when the look-up began.
-  Judgement judgement = context_.admission.judge_name(Protocol::kIcmp, key.guest, key.remote);
+  Judgement judgement = context_.admission.judge_name_again(Protocol::kIcmp, key.guest, key.remote,
+                                                            flow->is_answered);
   const Request by_name = judgement.request;
   NamedChoice::State state = NamedChoice::State::kDenied;
   if (context_.admission.may_resolve(judgement.verdict)) {
     state = flow->choice.add(context_.admission, by_name, answer.found.all(), judgement);
   }
   if (state == NamedChoice::State::kOpen) return;
+  if (state == NamedChoice::State::kChosen) {
+    return begin_named(now, id, by_name, judgement, answer.found.all());
+  }
   std::array<std::uint8_t, kQuotedRequest> out{};
   const Bytes offending = Bytes(out).first(write_request(out, key, flow->last_sequence));
-  if (state == NamedChoice::State::kChosen) {
-    lookups_.cancel(Waits::kEcho, id);
-    if (open_socket(now, id, judgement, offending)) send_held(now, id);
-    return;
-  }
   end(id);
   if (state == NamedChoice::State::kDenied) return refuse(now, judgement, offending);
   show_host_error(now, context_, key.guest.address, DatagramError{.error = EHOSTUNREACH},
                   offending);
 }
 
-void EchoFlows::hold(FlowId id, const SendFields& fields, const EchoMessage& message) {
+void EchoFlows::begin_named(Instant now, FlowId id, const Request& by_name,
+                            const Judgement& judgement, std::span<const IpAddress> addresses) {
+  Flow& flow = *table_.get(id);
+  if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
+  std::array<std::uint8_t, kQuotedRequest> out{};
+  const std::size_t size = write_request(out, table_.key_of(id), flow.last_sequence);
+  if (!may_open(now, *judgement.allowed, Bytes(out).first(size))) return end(id);
+  const bool awaits_other = flow.choice.awaits_other();
+  const IpAddress& chosen = judgement.request.dialled.address;
+  flow.trial = trials_.begin(id, by_name, chosen, addresses, awaits_other);
+  if (!awaits_other) lookups_.cancel(Waits::kEcho, id);
+  trials_.go_on(now, flow.trial, id, turn_to(now, id, *judgement.allowed));
+}
+
+bool EchoFlows::hold(FlowId id, const SendFields& fields, const EchoMessage& message) {
   std::array<std::uint8_t, kMaxHeldOctets> held;  // NOLINT: written before it is read
   table_.get(id)->last_sequence = message.sequence;
   const bool fits = message.data.size() <= held.size() - kHeldPrefix &&
                     store(MutableBytes(held), Be16(message.sequence));
-  if (fits) {
-    std::ranges::copy(message.data, held.begin() + kHeldPrefix);
-    if (held_.hold(id, fields, Bytes(held).first(kHeldPrefix + message.data.size()))) return;
-  }
-  context_.drops.add(Drop::kAwaitsName);
+  if (!fits) return false;
+  std::ranges::copy(message.data, held.begin() + kHeldPrefix);
+  return trials_.held().hold(id, fields, Bytes(held).first(kHeldPrefix + message.data.size()));
 }
 
-void EchoFlows::send_held(Instant now, FlowId id) {
+void EchoFlows::send_or_hold(Instant now, FlowId id, const SendFields& fields,
+                             const EchoMessage& message, Bytes offending) {
+  const Flow& flow = *table_.get(id);
+  const NamedTrials::Place trial = flow.trial;
+  const bool may_send = flow.destination && !trials_.is_waiting(trial, id);
+  const bool is_held = hold(id, fields, message);
+  if (may_send && is_held) return trials_.go_on(now, trial, id, 0);
+  if (!is_held && !may_send) context_.drops.add(Drop::kAwaitsName);
+  if (is_held || !may_send) return;
+  send_up(now, id, fields, message, offending);
+  trials_.settle(now, trial, id);
+}
+
+int EchoFlows::send_held(Instant now, FlowId id, HeldDatagrams::Datagram& datagram) {
   const FlowKey key = table_.key_of(id);
-  while (const HeldDatagrams::Datagram* const held = held_.first(id)) {
-    const auto sequence = load<Be16>(held->payload());
-    const EchoMessage message{.is_request = true,
-                              .identifier = key.guest.port,
-                              .sequence = sequence ? sequence->get() : std::uint16_t{0},
-                              .data = held->payload().subspan(kHeldPrefix)};
-    std::array<std::uint8_t, kQuotedRequest> out{};
-    const std::size_t size = write_request(out, key, message.sequence);
-    send_up(now, id, held->fields, message, Bytes(out).first(size));
-    held_.drop_first(id);
+  const auto sequence = load<Be16>(datagram.payload());
+  const EchoMessage message{.is_request = true,
+                            .identifier = key.guest.port,
+                            .sequence = sequence ? sequence->get() : std::uint16_t{0},
+                            .data = datagram.payload().subspan(kHeldPrefix)};
+  std::array<std::uint8_t, kQuotedRequest> out{};
+  const Bytes offending = Bytes(out).first(write_request(out, key, message.sequence));
+  const bool is_again = std::exchange(datagram.is_counted, true);
+  const std::size_t octets = kIcmpHeaderSize + message.data.size();
+  if (!is_again && !measure_message(now, id, Way::kUp, octets, offending)) {
+    HeldDatagrams::drop(datagram);
+    return 0;
   }
+  const int error = transmit(now, id, datagram.fields, message);
+  if (is_out_of_reach(error, table_.get(id)->destination->endpoint().address.family())) {
+    return error;
+  }
+  if (error != 0) {
+    show_host_error(now, context_, key.guest.address, DatagramError{.error = error}, offending);
+  }
+  return 0;
+}
+
+void EchoFlows::give_up(Instant now, FlowId id, int error) {
+  const Flow& flow = *table_.get(id);
+  const FlowKey key = table_.key_of(id);
+  std::array<std::uint8_t, kQuotedRequest> out{};
+  const Bytes offending = Bytes(out).first(write_request(out, key, flow.last_sequence));
+  const bool is_used = flow.destination.has_value();
+  end_trial(id);
+  if (!is_used) {
+    end(id);
+    return open_failed(now, key.guest.address, offending, error);
+  }
+  // For want of an address of its family, as is_out_of_reach() knows.
+  if (error == EADDRNOTAVAIL) error = ENETUNREACH;
+  show_host_error(now, context_, key.guest.address, DatagramError{.error = error}, offending);
+}
+
+void EchoFlows::end_trial(FlowId id) {
+  trials_.end(std::exchange(table_.get(id)->trial, {}), id);
+  lookups_.cancel(Waits::kEcho, id);
 }
 
 void EchoFlows::refuse(Instant now, const Judgement& judgement, Bytes offending) {
@@ -224,6 +305,27 @@ void EchoFlows::refuse(Instant now, const Judgement& judgement, Bytes offending)
   std::size_t size = write_icmp_error(reply, error, offending);
   if (size > 0 && !context_.link.may_send_icmp_error(now)) size = 0;
   context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
+}
+
+bool EchoFlows::may_open(Instant now, const AllowedDestination& destination, Bytes offending) {
+  const std::optional<Judgement> denied = one_too_many(context_, destination);
+  if (!denied) return true;
+  const bool is_only_reported = denied->allowed.has_value();
+  is_only_reported ? context_.refusals.report(*denied) : refuse(now, *denied, offending);
+  return is_only_reported;
+}
+
+bool EchoFlows::measure_message(Instant now, FlowId id, Way way, std::size_t octets,
+                                Bytes offending) {
+  Flow& flow = *table_.get(id);
+  const Measured measured = measure(now, context_, *flow.destination, flow.meter, way, octets, 0);
+  if (!measured.passes) context_.drops.add(Drop::kBudget);
+  if (measured.denied && measured.denied->allowed) {
+    context_.refusals.report(*measured.denied);
+  } else if (measured.denied) {
+    refuse(now, *measured.denied, offending);
+  }
+  return measured.passes;
 }
 
 void EchoFlows::open_failed(Instant now, const IpAddress& guest, Bytes offending, int error) {
@@ -238,6 +340,16 @@ void EchoFlows::open_failed(Instant now, const IpAddress& guest, Bytes offending
 
 void EchoFlows::send_up(Instant now, FlowId id, const SendFields& fields,
                         const EchoMessage& message, Bytes offending) {
+  const std::size_t octets = kIcmpHeaderSize + message.data.size();
+  if (!measure_message(now, id, Way::kUp, octets, offending)) return;
+  const int error = transmit(now, id, fields, message);
+  if (error == 0 || error == EMSGSIZE) return;
+  const IpAddress guest = table_.key_of(id).guest.address;
+  show_host_error(now, context_, guest, DatagramError{.error = error}, offending);
+}
+
+int EchoFlows::transmit(Instant now, FlowId id, const SendFields& fields,
+                        const EchoMessage& message) {
   Flow& flow = *table_.get(id);
   table_.touch(id, 0, now);
   flow.last_sequence = message.sequence;
@@ -247,24 +359,23 @@ void EchoFlows::send_up(Instant now, FlowId id, const SendFields& fields,
                           .identifier = Be16(message.identifier),
                           .sequence = Be16(message.sequence)};
   if (message.data.size() > kMaxMessage - kIcmpHeaderSize || !store(MutableBytes(out), header)) {
-    return context_.drops.add(Drop::kTooBig);
+    context_.drops.add(Drop::kTooBig);
+    return 0;
   }
   std::ranges::copy(message.data, out.begin() + kIcmpHeaderSize);
   const Bytes payload = Bytes(out).first(kIcmpHeaderSize + message.data.size());
   const std::span<const Bytes> parts(&payload, 1);
   IoStatus sent = context_.host.send(flow.socket, *flow.destination, fields, parts);
-  if (!sent) {
-    // An earlier request's error is told first; this one gets a second chance.
-    Inbox inbox(*this, now, id);
-    context_.host.receive_errors(flow.socket, inbox);
-    if (sent.error().value == EMSGSIZE) return;
-    sent = context_.host.send(flow.socket, *flow.destination, fields, parts);
-  }
-  if (!sent) {
-    context_.drops.add(Drop::kHostError);
-    const IpAddress guest = table_.key_of(id).guest.address;
-    show_host_error(now, context_, guest, DatagramError{.error = sent.error().value}, offending);
-  }
+  if (sent) return 0;
+  // An earlier request's error is told first; this one gets a second chance, unless it was its
+  // size.
+  Inbox inbox(*this, now, id);
+  context_.host.receive_errors(flow.socket, inbox);
+  if (sent.error().value == EMSGSIZE) return EMSGSIZE;
+  sent = context_.host.send(flow.socket, *flow.destination, fields, parts);
+  if (sent) return 0;
+  context_.drops.add(Drop::kHostError);
+  return sent.error().value;
 }
 
 bool EchoFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness& readiness) {
@@ -275,7 +386,9 @@ bool EchoFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness
   const SocketHandle socket = flow->socket;
   // Errors first: a reply that is waiting may be to what was sent after one.
   if (readiness.has_error) context_.host.receive_errors(socket, inbox);
-  return context_.host.receive(socket, kReceiveBudget, inbox);
+  const bool has_more = context_.host.receive(socket, kReceiveBudget, inbox);
+  trials_.settle(now, flow->trial, id);
+  return has_more;
 }
 
 void EchoFlows::deliver(Instant now, FlowId id, Bytes message) {
@@ -286,8 +399,10 @@ void EchoFlows::deliver(Instant now, FlowId id, Bytes message) {
   if (!header || header->type != reply_type || header->code != 0) {
     return context_.drops.add(Drop::kUnknownPeer);
   }
+  if (!measure_message(now, id, Way::kDown, message.size(), {})) return;
   table_.touch(id, 0, now);
-  std::array<std::uint8_t, kMaxPacket> out;  // NOLINT: written before it is read
+  if (!table_.get(id)->trial.is_none()) end_trial(id);  // Whom its name leads to has answered.
+  std::array<std::uint8_t, kMaxPacket> out;             // NOLINT: written before it is read
   const std::size_t size =
       write_echo(out,
                  IpHeaderFields{.source = key.remote.address,
@@ -320,8 +435,8 @@ void EchoFlows::on_deadline(Instant now) {
 void EchoFlows::end(FlowId id) {
   const SocketHandle socket = table_.get(id)->socket;
   if (socket.is_open()) context_.host.close(socket);
-  lookups_.cancel(Waits::kEcho, id);
-  held_.drop_all(id);
+  end_trial(id);
+  leave(context_, table_.get(id)->meter);
   table_.erase(id);
 }
 
@@ -344,11 +459,17 @@ std::optional<std::uint32_t> EchoFlows::rejudge(Instant now, std::uint32_t curso
     const std::optional<FlowId> id = table_.next_from(cursor);
     if (!id) return std::nullopt;
     cursor = id->index + 1;
-    const Flow& flow = *table_.get(*id);
+    Flow& flow = *table_.get(*id);
     if (!flow.destination) continue;  // Judged when its name has been looked up.
     const Judgement judgement = context_.admission.rejudge(now, flow.destination->request());
-    if (judgement.allowed) continue;
-    context_.refusals.refuse(now, judgement, {});
+    if (judgement.allowed) {
+      flow.destination = judgement.allowed;
+      renew(context_, *flow.destination, flow.meter);
+    }
+    const std::optional<Judgement> is_over =
+        judgement.allowed ? time_over(context_, *judgement.allowed, flow.meter) : std::nullopt;
+    if (judgement.allowed && !is_over) continue;
+    context_.refusals.refuse(now, is_over.value_or(judgement), {});
     end(*id);
   }
   return cursor;

@@ -4,19 +4,22 @@
 // "prohibited".
 //
 // A flow by name is looked up first, and its first requests wait (flow/held_datagrams.h); where the
-// name leads to the other family, request and reply change their types and nothing else.
+// name leads to the other family, request and reply change their types and nothing else. Until
+// somebody answers it may turn to another address of its name (flow/named_trials.h).
 //
 // A flow is (guest address, identifier, remote address), with a socket of its own: the host's
 // kernel chooses the identifier outside, and the guest's is put back on the way in. Echo to our own
 // addresses (the gateway, say) is answered here. Time-exceeded and other errors come from the
 // socket's error queue, so traceroute with ICMP works. Timer: kEchoIdle. All other ICMP of the
-// guest is dropped.
+// guest is dropped. Budgets count whole messages, from their type on, and what is past them is lost
+// (flow/meter.h).
 #pragma once
 
 #include "netstack/flow/context.h"
-#include "netstack/flow/held_datagrams.h"
 #include "netstack/flow/key.h"
+#include "netstack/flow/meter.h"
 #include "netstack/flow/named_choice.h"
+#include "netstack/flow/named_trials.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/name_lookups.h"
@@ -24,7 +27,7 @@
 
 namespace cordon {
 
-class EchoFlows final : private LookupWaiters {
+class EchoFlows final : private LookupWaiters, private TrialFlows {
  public:
   EchoFlows(const FlowContext& context, NameLookups& lookups);
 
@@ -48,7 +51,10 @@ class EchoFlows final : private LookupWaiters {
     std::optional<AllowedDestination> destination;  // none while the name is looked up
     SocketHandle socket;
     NamedChoice choice;
+    NamedTrials::Place trial;
+    Meter meter;
     std::uint16_t last_sequence = 0;
+    bool is_answered = false;  // by name, and a person has said yes
   };
   class Inbox;
 
@@ -56,21 +62,34 @@ class EchoFlows final : private LookupWaiters {
   std::optional<FlowId> open(Instant now, const FlowKey& key, const IpPacket& packet);
   std::optional<FlowId> open_named(Instant now, const FlowKey& key, const IpPacket& packet);
   std::optional<FlowId> insert(Instant now, const FlowKey& key);
-  bool open_socket(Instant now, FlowId id, const Judgement& judgement, Bytes offending);
   void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
-  void send_held(Instant now, FlowId id);
-  void hold(FlowId id, const SendFields& fields, const EchoMessage& message);
+  void begin_named(Instant now, FlowId id, const Request& by_name, const Judgement& judgement,
+                   std::span<const IpAddress> addresses);
+  int turn_to(Instant now, FlowId id, const AllowedDestination& destination) override;
+  [[nodiscard]] bool is_alive(FlowId id) const override { return table_.get(id) != nullptr; }
+  int send_held(Instant now, FlowId id, HeldDatagrams::Datagram& datagram) override;
+  void give_up(Instant now, FlowId id, int error) override;
+  void end_trial(FlowId id);
+  [[nodiscard]] bool hold(FlowId id, const SendFields& fields, const EchoMessage& message);
+  void send_or_hold(Instant now, FlowId id, const SendFields& fields, const EchoMessage& message,
+                    Bytes offending);
   void refuse(Instant now, const Judgement& judgement, Bytes offending);
+  /// False, and the denial is out, where the flow would be one too many.
+  bool may_open(Instant now, const AllowedDestination& destination, Bytes offending);
+  /// Whether budgets let the message pass.
+  bool measure_message(Instant now, FlowId id, Way way, std::size_t octets, Bytes offending);
   void open_failed(Instant now, const IpAddress& guest, Bytes offending, int error);
   void send_up(Instant now, FlowId id, const SendFields& fields, const EchoMessage& message,
                Bytes offending);
+  /// 0, or the errno that this very message came to.
+  int transmit(Instant now, FlowId id, const SendFields& fields, const EchoMessage& message);
   void deliver(Instant now, FlowId id, Bytes message);
   void deliver_error(Instant now, FlowId id, const DatagramError& error);
   void end(FlowId id);
 
   FlowContext context_;
   NameLookups& lookups_;
-  HeldDatagrams held_;
+  NamedTrials trials_;
   FlowTable<FlowKey, Flow, 1> table_;
 };
 

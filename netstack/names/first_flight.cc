@@ -21,6 +21,9 @@ bool is_last_look(Bytes waiting, bool is_all) {
   return is_all || waiting.size() >= kLongestFirstFlight;
 }
 
+// A record's type and version; whatever has them right means to speak TLS.
+constexpr std::size_t kTlsVersionEnd = 3;
+
 FlightFault fault_of(HttpFault fault) {
   switch (fault) {
     case HttpFault::kIncomplete:
@@ -58,6 +61,8 @@ std::string_view describe(FlightFault fault) {
       return "asks for a tunnel, or speaks HTTP/2 without TLS";
     case FlightFault::kTooLong:
       return "cannot be understood from its first 16 KiB";
+    case FlightFault::kPaused:
+      return "stood still before it could be understood";
     case FlightFault::kEnded:
       return "ended before it could be understood";
   }
@@ -69,14 +74,16 @@ Look FirstFlight::go_opaque() {
   return Look{.kind = Look::Kind::kOpaque};
 }
 
-Look FirstFlight::look(Bytes waiting, bool is_all) {
+Look FirstFlight::look(Bytes waiting, bool is_all, bool is_overdue) {
   // An end without a word says nothing about anybody; it only passes on.
   if (waiting.empty()) return is_all ? go_opaque() : wait();
   switch (phase_) {
     case Phase::kOpaque:
       return go_opaque();
     case Phase::kStart:
-      return look_at_start(waiting, is_all);
+      return look_at_start(waiting, is_all, is_overdue);
+    case Phase::kReleased:
+      return look_behind_released(waiting, is_all);
     case Phase::kTlsAnswer:
       return look_past_early_data(waiting);
     case Phase::kSecondHello:
@@ -91,17 +98,21 @@ Look FirstFlight::look(Bytes waiting, bool is_all) {
   return deny(FlightFault::kBadRequest);
 }
 
-Look FirstFlight::look_at_start(Bytes waiting, bool is_all) {
+Look FirstFlight::look_at_start(Bytes waiting, bool is_all, bool is_overdue) {
   const Look hello = look_at_hello(waiting, is_all);
-  if (protocol_ == Protocol::kTls) return hello;
+  const bool is_half_a_header = protocol_ == Protocol::kTls && waiting.size() < kTlsVersionEnd &&
+                                hello.kind == Look::Kind::kWait;
+  if (protocol_ == Protocol::kTls && !is_half_a_header) return hello;
   const bool is_last = is_last_look(waiting, is_all);
   // What is neither: no reader of names would find one.
   const FlightFault other = rules_.needs_tls    ? FlightFault::kNotTls
                             : rules_.needs_name ? FlightFault::kNoName
                                                 : FlightFault::kNone;
-  switch (guess_http(waiting, is_last)) {
+  const HttpGuess guess = is_half_a_header ? HttpGuess::kUndecided : guess_http(waiting, is_last);
+  switch (guess) {
     case HttpGuess::kUndecided:
-      return wait();
+      if (!is_overdue) return Look{.is_undecided = true};
+      return other == FlightFault::kNone ? release(waiting) : deny(other);
     case HttpGuess::kOther:
       return other == FlightFault::kNone ? go_opaque() : deny(other);
     case HttpGuess::kHttp:
@@ -110,6 +121,54 @@ Look FirstFlight::look_at_start(Bytes waiting, bool is_all) {
       return rules_.needs_tls ? deny(FlightFault::kNotTls) : look_at_request(waiting, is_all);
   }
   return deny(FlightFault::kBadRequest);
+}
+
+Look FirstFlight::release(Bytes waiting) {
+  phase_ = Phase::kReleased;
+  protocol_ = Protocol::kUnknown;
+  const Bytes last = waiting.last(std::min(waiting.size(), released_.size()));
+  const std::size_t kept = std::min<std::size_t>(released_octets_, released_.size() - last.size());
+  // Behind one another, the last of all at the end of what there is.
+  const std::size_t before = std::min<std::size_t>(released_octets_, released_.size());
+  std::copy_n(released_.begin() + static_cast<std::ptrdiff_t>(before - kept), kept,
+              released_.begin());
+  std::ranges::copy(last, released_.begin() + static_cast<std::ptrdiff_t>(kept));
+  released_octets_ = static_cast<std::uint16_t>(released_octets_ + waiting.size());
+  return pass(waiting.size());
+}
+
+Look FirstFlight::look_behind_released(Bytes waiting, bool is_all) {
+  const std::size_t room = kLongestFirstFlight - released_octets_;
+  waiting = waiting.first(std::min(waiting.size(), room));
+  const std::size_t kept = std::min<std::size_t>(released_octets_, released_.size());
+  std::array<std::uint8_t, kLongestFirstFlight + std::tuple_size_v<decltype(released_)>>
+      joined;  // NOLINT: only what is copied is read
+  std::copy_n(released_.begin(), kept, joined.begin());
+  std::ranges::copy(waiting, joined.begin() + static_cast<std::ptrdiff_t>(kept));
+  const Bytes text = Bytes(joined).first(kept + waiting.size());
+  const bool is_last = is_all || waiting.size() == room;
+  const bool is_whole = released_octets_ <= released_.size();
+  if (is_whole) {
+    const std::expected<ClientHello, HelloFault> hello = parse_client_hello(text);
+    const bool is_tls = hello || hello.error() != HelloFault::kNotTls;
+    if (is_tls && text.size() >= kTlsVersionEnd) {
+      protocol_ = Protocol::kTls;
+      return deny(FlightFault::kPaused);
+    }
+    if (is_tls) return is_last ? go_opaque() : release(waiting);
+  }
+  const HttpGuess guess =
+      is_whole ? guess_http(text, is_last) : guess_http_inside_line(text, is_last);
+  switch (guess) {
+    case HttpGuess::kUndecided:
+      return release(waiting);
+    case HttpGuess::kOther:
+      return go_opaque();
+    case HttpGuess::kHttp:
+      break;
+  }
+  protocol_ = Protocol::kHttp;
+  return deny(FlightFault::kPaused);
 }
 
 // Where protocol_ is not kTls afterwards, it is no hello.

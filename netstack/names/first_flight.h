@@ -6,6 +6,11 @@
 //     TLS         the ClientHello's name -> kTlsAnswer
 //     HTTP        -> kHttpHead
 //     neither     opaque; refused where the rule needs TLS or the name is not known otherwise
+//     not known   a line that has not ended, or less than a record's header: held for
+//                 kUndecidedFlight, then taken for neither -> kReleased
+//   kReleased     what was held has gone on, for its sender may be waiting for an answer. Should it
+//                 become a hello or a request after all, that ends the flow before it is whole:
+//                 else who pauses within one would be judged by nobody
 //   kTlsAnswer    the server's first message: a HelloRetryRequest -> kSecondHello, all else opaque
 //                 (meanwhile only 0-RTT records pass, if the hello announced them)
 //   kSecondHello  the second ClientHello is judged like the first
@@ -20,6 +25,7 @@
 // encrypted hello cannot be seen: the outer one counts, or all such hellos are refused, or none.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -49,6 +55,7 @@ enum class FlightFault : std::uint8_t {
   kBadRequest,      // not an HTTP request that has one meaning
   kTunnel,          // asks for one, or speaks HTTP/2 without one
   kTooLong,         // not to be understood from its first 16 KiB
+  kPaused,          // stood still before it could be understood
   kEnded,           // ended before it could be understood
 };
 
@@ -65,6 +72,7 @@ struct Look {
   Kind kind = Kind::kWait;
   FlightFault fault = FlightFault::kNone;
   std::uint64_t octets = 0;
+  bool is_undecided = false;    // kWait: for kUndecidedFlight at the longest
   std::optional<DnsName> name;  // kPass only if the flow may name it
 };
 
@@ -87,8 +95,9 @@ class FirstFlight {
     return protocol_ == Protocol::kHttp && requests_ > 0;
   }
 
-  /// `waiting`: the guest's octets, up to kLongestFirstFlight of them; `is_all`: no more will come.
-  [[nodiscard]] Look look(Bytes waiting, bool is_all);
+  /// `waiting`: the guest's octets, up to kLongestFirstFlight of them; `is_all`: no more will come;
+  /// `is_overdue`: they were undecided kUndecidedFlight ago.
+  [[nodiscard]] Look look(Bytes waiting, bool is_all, bool is_overdue = false);
   /// The same for the server's octets, where watches_answer(). kPass: so many are of no further
   /// interest, the next are; kOpaque: none of them is.
   [[nodiscard]] Look on_answer(Bytes waiting, bool is_all);
@@ -97,6 +106,7 @@ class FirstFlight {
   enum class Phase : std::uint8_t {
     kOpaque,
     kStart,
+    kReleased,
     kTlsAnswer,
     kSecondHello,
     kHttpHead,
@@ -104,7 +114,9 @@ class FirstFlight {
     kHttpAnswer,
   };
 
-  Look look_at_start(Bytes waiting, bool is_all);
+  Look look_at_start(Bytes waiting, bool is_all, bool is_overdue);
+  Look release(Bytes waiting);
+  Look look_behind_released(Bytes waiting, bool is_all);
   Look look_at_hello(Bytes waiting, bool is_all);
   Look look_for_second_hello(Bytes waiting, bool is_all);
   Look look_past_early_data(Bytes waiting) const;
@@ -121,6 +133,9 @@ class FirstFlight {
   bool has_upgrade_ = false;  // of the request that passes
   bool is_upgrade_to_http2_ = false;
   std::uint8_t requests_ = 0;  // 2: many
+  // The last octets that were released, and how many there were in all.
+  std::array<std::uint8_t, 8> released_{};
+  std::uint16_t released_octets_ = 0;
 };
 
 /// What the guest is told before its stream ends: a TLS alert, an HTTP answer or, in any other

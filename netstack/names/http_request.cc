@@ -286,6 +286,13 @@ HttpGuess guess_http(Bytes stream, bool is_all) {
   return is_all || end != std::string_view::npos ? HttpGuess::kOther : HttpGuess::kUndecided;
 }
 
+HttpGuess guess_http_inside_line(Bytes stream, bool is_all) {
+  const std::string_view text = as_text(stream);
+  const std::size_t end = text.find_first_of(std::string_view("\n\0", 2));
+  if (has_version(text.substr(0, end))) return HttpGuess::kHttp;
+  return is_all || end != std::string_view::npos ? HttpGuess::kOther : HttpGuess::kUndecided;
+}
+
 std::expected<HttpRequestHead, HttpFault> parse_http_request(Bytes stream) {
   std::string_view rest = as_text(stream);
   HeadReader reader;

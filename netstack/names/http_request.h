@@ -47,6 +47,8 @@ enum class HttpGuess : std::uint8_t { kUndecided, kHttp, kOther };
 /// Whether a stream begins like a request in the eyes of any server. `is_all`: no more will be
 /// there to decide by.
 [[nodiscard]] HttpGuess guess_http(Bytes stream, bool is_all);
+/// The same where the line began before `stream`, with octets that nobody has any more.
+[[nodiscard]] HttpGuess guess_http_inside_line(Bytes stream, bool is_all);
 
 /// Reads the head at the front of `stream`, empty lines before it included (RFC 9112 section 2.2).
 [[nodiscard]] std::expected<HttpRequestHead, HttpFault> parse_http_request(Bytes stream);

@@ -33,6 +33,11 @@ constexpr DnsReply kFiltered{.rcode = DnsRcode::kNxDomain,
 constexpr DnsReply kNobodyAnswered{.rcode = DnsRcode::kServFail,
                                    .extended_error = DnsExtendedError::kNoReachableAuthority};
 
+// More names under one wildcard than may be asked for in a minute.
+Verdict past_budget(const Verdict& verdict) {
+  return Verdict{.reason = Reason::kLimit, .rule = verdict.rule, .limit = Limit::kNames};
+}
+
 // Addresses that no answer may lead a guest to, because inside they mean something else or nothing.
 bool is_for_nobody(const IpAddress& address) {
   return address.is_loopback() || address.is_unspecified() || address.is_link_local() ||
@@ -127,7 +132,7 @@ void Resolver::resolve_enforced(Instant now, const Client& client, const DnsQuer
                          context_.config.policy.is_dns_type_allowed(question.name, question.type);
   if (!is_listed) return answer(now, client, query, DnsReply{});
   if (!has_budget(now, question.name, verdict)) {
-    return refuse(now, client, query, Verdict{.reason = Reason::kLimit, .rule = verdict.rule});
+    return refuse(now, client, query, past_budget(verdict));
   }
   ask_upstream(now, client, query, Purpose::kRecords);
 }
@@ -136,7 +141,7 @@ void Resolver::resolve_addresses(Instant now, const Client& client, const DnsQue
                                  const Verdict& verdict) {
   if (verdict.action == Action::kAsk) return answer_from_pool(now, client, query);
   if (!has_budget(now, query.question.name, verdict)) {
-    return refuse(now, client, query, Verdict{.reason = Reason::kLimit, .rule = verdict.rule});
+    return refuse(now, client, query, past_budget(verdict));
   }
   const bool is_mapped = context_.admission.name_mode() == NameSettings::Mode::kMap;
   ask_upstream(now, client, query, is_mapped ? Purpose::kMap : Purpose::kPin);

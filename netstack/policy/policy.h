@@ -57,9 +57,11 @@ enum class Reason : std::uint8_t {
 struct Verdict {
   Action action = Action::kDeny;
   Reason reason = Reason::kDefault;
-  /// kRule, and what follows from a rule's limits: the first that decided, an index into
+  /// kRule, and kLimit where the limit is a rule's: the first that decided, an index into
   /// Policy::rules().
   std::optional<std::uint32_t> rule;
+  /// kLimit: which. Where there is a rule it is that rule's, else everything's.
+  Limit limit = Limit::kNone;
 
   friend bool operator==(const Verdict&, const Verdict&) = default;
 };

@@ -38,6 +38,24 @@ std::string_view mode_name(PolicyMode mode) {
   return "unknown";
 }
 
+std::string_view limit_name(Limit limit) {
+  switch (limit) {
+    case Limit::kNone:
+      break;
+    case Limit::kUp:
+      return "up";
+    case Limit::kDown:
+      return "down";
+    case Limit::kFlows:
+      return "flows";
+    case Limit::kTime:
+      return "until";
+    case Limit::kNames:
+      return "wildcard-budget";
+  }
+  return "none";
+}
+
 RuleReach reach_of(const Rule& rule) {
   RuleReach reach{.protocol = rule.to.protocol, .ports = rule.to.ports};
   const bool has_no_port_given = rule.to.kind == Destination::Kind::kName && rule.to.ports.is_web();

@@ -42,6 +42,18 @@ struct RuleLimits {
   friend bool operator==(const RuleLimits&, const RuleLimits&) = default;
 };
 
+/// What can be used up. A rate never is: it only slows down.
+enum class Limit : std::uint8_t {
+  kNone,
+  kUp,
+  kDown,
+  kFlows,
+  kTime,
+  kNames,  // under one wildcard in a minute
+};
+/// The key that sets it in a policy file: "up", "down", "flows", "until", "wildcard-budget".
+[[nodiscard]] std::string_view limit_name(Limit limit);
+
 struct Rule {
   Destination to;
   Action action = Action::kAllow;

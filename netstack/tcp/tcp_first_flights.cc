@@ -13,11 +13,14 @@
 
 #include <fmt/format.h>
 
+#include "netstack/flow/meter.h"
 #include "netstack/tcp/tcp_flows.h"
 
 namespace cordon {
 namespace {
 
+// How exactly the end of an undecided flight's time is kept.
+constexpr Duration kUndecidedTick = std::chrono::milliseconds(20);
 // Pieces of a refused guest's octets that are forgotten in one turn.
 constexpr int kDiscardsPerTurn = 16;
 
@@ -77,9 +80,12 @@ std::optional<std::size_t> TcpFlows::look(Instant now, FlowId id, bool is_up) {
   const Bytes seen = Bytes(seen_).first(*size);
   const bool is_all = seen.empty() || (half.has_ended && seen.size() < seen_.size());
   const bool owes_answer = is_up && flow.flight.may_owe_answer();
-  const Look look = is_up ? flow.flight.look(seen, is_all) : flow.flight.on_answer(seen, is_all);
+  const bool is_overdue = flow.undecided_until <= now;
+  const Look look =
+      is_up ? flow.flight.look(seen, is_all, is_overdue) : flow.flight.on_answer(seen, is_all);
   switch (look.kind) {
     case Look::Kind::kWait:
+      if (look.is_undecided) await_decision(now, id);
       return std::nullopt;
     case Look::Kind::kPass: {
       const Request& request = flow.destination->request();
@@ -98,6 +104,16 @@ std::optional<std::size_t> TcpFlows::look(Instant now, FlowId id, bool is_up) {
       return refuse_flight(now, id, look.fault, nullptr, owes_answer);
   }
   return std::nullopt;
+}
+
+// Flows that wait come in groups, so that many of them are few wake-ups.
+void TcpFlows::await_decision(Instant now, FlowId id) {
+  Flow& flow = *table_.get(id);
+  if (flow.undecided_until == kNever) {
+    const Duration since_tick = (now + kUndecidedFlight).time_since_epoch() % kUndecidedTick;
+    flow.undecided_until = now + kUndecidedFlight + (kUndecidedTick - since_tick);
+  }
+  pace(id, flow.undecided_until);
 }
 
 std::optional<std::size_t> TcpFlows::refuse_flight(Instant now, FlowId id, FlightFault fault,
@@ -125,6 +141,7 @@ std::optional<std::size_t> TcpFlows::refuse_flight(Instant now, FlowId id, Fligh
   }
   answer->flow = id;
   answer->denial = told.id;
+  ++answers_used_;
   write_answer(*answer, flow, fault, denied);
   flow.answer = static_cast<std::uint8_t>(answer - answers_.data() + 1);
   flow.flight = FirstFlight();
@@ -178,6 +195,7 @@ void TcpFlows::on_denial_told(std::uint32_t id) {
 }
 
 void TcpFlows::send_due_answers(Instant now) {
+  if (answers_used_ == 0) return;
   for (const Answer& answer : answers_) {
     if (answer.denial != 0 && answer.until <= now) send_answer(now, answer.flow);
   }
@@ -189,6 +207,7 @@ void TcpFlows::send_answer(Instant now, FlowId id) {
   flow.host = {};
   flow.down.is_done = true;
   const Answer answer = std::exchange(answers_[flow.answer - 1U], Answer());
+  --answers_used_;
   const Bytes octets = Bytes(answer.octets).first(answer.size);
   flow.answer = 0;
   // Neither TLS nor HTTP: there are no words for it.
@@ -232,16 +251,6 @@ std::optional<std::size_t> TcpFlows::budget_octets(Instant now, FlowId id, bool 
   return std::nullopt;
 }
 
-// Under report mode the witness stays.
-Judgement TcpFlows::limit_reached(const Flow& flow) const {
-  Judgement denied{
-      .request = flow.destination->request(),
-      .verdict = {
-          .action = Action::kDeny, .reason = Reason::kLimit, .rule = flow.destination->rule()}};
-  if (context_.config.policy.mode() == PolicyMode::kReport) denied.allowed = flow.destination;
-  return denied;
-}
-
 // A budget is used up to the last octet. Whoever has no more to say may end in peace.
 std::optional<std::size_t> TcpFlows::at_limit(Instant now, FlowId id, bool is_up) {
   Flow& flow = *table_.get(id);
@@ -253,7 +262,8 @@ std::optional<std::size_t> TcpFlows::at_limit(Instant now, FlowId id, bool is_up
     return std::nullopt;
   }
   if (*size == 0) return 1;  // The FIN; there is no octet before it.
-  const Judgement denied = limit_reached(flow);
+  const Judgement denied =
+      limit_reached(context_, *flow.destination, context_.budgets.used_up(flow.account));
   if (denied.allowed) {
     flow.is_limit_reported = true;
     context_.refusals.report(denied);
@@ -276,13 +286,12 @@ void TcpFlows::pace(FlowId id, Instant again) {
 bool TcpFlows::join_budget(Instant now, FlowId id) {
   Flow& flow = *table_.get(id);
   const BudgetAccount account = context_.budgets.account_of(flow.destination->rule());
-  if (!context_.budgets.may_open(account)) {
-    const Judgement denied = limit_reached(flow);
-    if (!denied.allowed) {
-      revoke(now, id, denied);
+  if (const std::optional<Judgement> denied = one_too_many(context_, *flow.destination)) {
+    if (!denied->allowed) {
+      revoke(now, id, *denied);
       return false;
     }
-    context_.refusals.report(denied);
+    context_.refusals.report(*denied);
   }
   flow.account = account;
   context_.budgets.join(account);

@@ -99,6 +99,7 @@ void TcpFlows::open_named(Instant now, const FlowKey& key, const TcpSegment& seg
   const std::optional<FlowId> id = insert_dialling(now, key, segment);
   if (!id) return;
   table_.get(*id)->is_named = true;
+  table_.get(*id)->is_answered = judgement.request.is_answered;
   if (named_.begin(now, *id, judgement.request)) return;
   // The guest repeats its SYN; by then there may be room, or an upstream.
   end(*id, FlowEnd::kUnreachable);
@@ -450,7 +451,9 @@ Instant TcpFlows::next_deadline() const {
   first = std::min(first, table_.deadline(kListDns, kDnsStreamIdle));
   first = std::min(first, table_.deadline(kListAwaitingSocket, kSocketRetry));
   first = std::min(first, table_.deadline(kListGuestDialling, kInboundSyn));
-  for (const Answer& answer : answers_) first = std::min(first, answer.until);
+  if (answers_used_ > 0) {
+    for (const Answer& answer : answers_) first = std::min(first, answer.until);
+  }
   first = std::min({first, paced_until_, table_.deadline(kListRefused, kTcpRefused)});
   first = std::min(first, table_.deadline(kListYoung, kTcpYoung));
   first = std::min(first, table_.deadline(kListStream, kTcpEstablishedIdle));

@@ -119,6 +119,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     std::int16_t dns = -1;         // the place in dns_ of a connection to the resolver
     bool is_settled = false;       // lived long enough for a keep-alive
     bool is_named = false;         // dialling by name: the rest is in named_
+    bool is_answered = false;      // by name, and a person has said yes
     bool is_queued = false;        // in ready_
     bool is_for_loopback = false;  // inbound: the guest listens on its loopback only
     bool is_counted = false;       // in the budget of `account`
@@ -133,6 +134,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     Half down;                                      // remote to guest
     std::optional<AllowedDestination> destination;  // inbound: the client
     FirstFlight flight;
+    Instant undecided_until = kNever;
     BudgetAccount account;
     std::uint32_t id = 0;
   };
@@ -196,7 +198,6 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   std::optional<std::size_t> budget_octets(Instant now, FlowId id, bool is_up, std::size_t most);
   std::optional<std::size_t> at_limit(Instant now, FlowId id, bool is_up);
   void pace(FlowId id, Instant again);
-  [[nodiscard]] Judgement limit_reached(const Flow& flow) const;
   bool join_budget(Instant now, FlowId id);
   void leave_budget(FlowId id);
   /// The rule that allows the flow may be another one by now.
@@ -204,6 +205,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   [[nodiscard]] bool is_time_over(const Flow& flow) const;
   [[nodiscard]] FirstFlight first_flight_of(const Flow& flow) const;
   std::optional<std::size_t> look(Instant now, FlowId id, bool is_up);
+  void await_decision(Instant now, FlowId id);
   std::optional<std::size_t> refuse_flight(Instant now, FlowId id, FlightFault fault,
                                            const DnsName* named, bool owes_answer);
   [[nodiscard]] Answer* free_answer();
@@ -233,6 +235,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   Instant paced_until_ = kNever;
   std::vector<std::uint8_t> seen_;  // what was peeked at
   std::array<Answer, 16> answers_{};
+  std::size_t answers_used_ = 0;
   std::uint32_t last_id_ = 0;
   TokenBucket steering_{1, 1};  // how often it is put back
 };

@@ -6,6 +6,7 @@
 //   other
 #include <algorithm>
 
+#include "netstack/flow/meter.h"
 #include "netstack/tcp/tcp_flows.h"
 
 namespace cordon {
@@ -192,7 +193,10 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
   if (flow.state == State::kDialling) context_.load.dial_ended(table_.key_of(id).remote.address);
   if (flow.state == State::kStream) report(id, how);
   if (flow.is_named) named_.cancel(id);
-  if (flow.answer != 0) answers_[flow.answer - 1U] = {};
+  if (flow.answer != 0) {
+    answers_[flow.answer - 1U] = {};
+    --answers_used_;
+  }
   if (flow.dns >= 0) dns_.give(flow.dns);
   leave_budget(id);
   for (Half* const half : {&flow.up, &flow.down}) context_.streams.drop_hold(half->hold);
@@ -246,7 +250,10 @@ Judgement TcpFlows::rejudge_one(Instant now, FlowId id) const {
                                             flow.destination->endpoint());
   }
   // While its name is looked up and dialled a flow has no address; each one is judged when it is.
-  if (flow.is_named) return context_.admission.judge_name(Protocol::kTcp, key.guest, key.remote);
+  if (flow.is_named) {
+    return context_.admission.judge_name_again(Protocol::kTcp, key.guest, key.remote,
+                                               flow.is_answered);
+  }
   return context_.admission.rejudge(now, flow.destination->request());
 }
 
@@ -263,7 +270,8 @@ std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor
                                           : judgement.allowed.has_value();
     if (is_allowed && !flow.is_named) renew(*id, *judgement.allowed);
     if (is_allowed && is_time_over(flow)) {
-      revoke(now, *id, limit_reached(flow));
+      revoke(now, *id,
+             limit_reached(context_, *flow.destination, context_.budgets.used_up(flow.account)));
     } else if (!is_allowed) {
       revoke(now, *id, judgement);
     } else if (is_address_lost &&

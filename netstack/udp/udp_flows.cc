@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "netstack/flow/host_errors.h"
+#include "netstack/udp/quoted_datagram.h"
 
 namespace cordon {
 namespace {
@@ -12,10 +13,6 @@ namespace {
 constexpr Duration kMinIdle = std::chrono::seconds(10);
 // Datagrams, or trains, from one socket before others have their turn.
 constexpr std::size_t kReceiveBudget = 64;
-// How much of a datagram an ICMP error quotes at most: the rest is cut by the error's own bound.
-constexpr std::size_t kQuotedPayload = 512;
-constexpr std::size_t kQuotedDatagram = kIpv6HeaderSize + kUdpHeaderSize + kQuotedPayload;
-constexpr std::uint16_t kQuicPort = 443;
 
 // What the kernel says of a train whose datagrams do not fit the path, or that it cannot cut
 // (udp(7), UDP_SEGMENT).
@@ -25,23 +22,6 @@ std::uint64_t octets_of(const DatagramTrain& train) {
   std::uint64_t octets = 0;
   for (const Bytes part : train.parts) octets += part.size();
   return octets;
-}
-
-std::uint8_t list_for(std::uint16_t remote_port) { return remote_port < 1024 ? 1 : 0; }
-
-// The guest's datagram again, as an ICMP error quotes it.
-std::size_t write_quoted_datagram(MutableBytes out, const FlowKey& key, Bytes payload) {
-  payload = payload.first(std::min(payload.size(), kQuotedPayload));
-  const std::size_t ip_size = ip_header_size(key.guest.address.family());
-  const std::size_t udp_length = kUdpHeaderSize + payload.size();
-  const UdpHeader header{.source_port = Be16(key.guest.port),
-                         .destination_port = Be16(key.remote.port),
-                         .length = Be16(static_cast<std::uint16_t>(udp_length))};
-  const IpHeaderFields ip{
-      .source = key.guest.address, .destination = key.remote.address, .protocol = IpProtocol::kUdp};
-  if (!write_ip_header(out, ip, udp_length) || !store(out.subspan(ip_size), header)) return 0;
-  std::ranges::copy(payload, out.subspan(ip_size + kUdpHeaderSize).begin());
-  return ip_size + udp_length;
 }
 
 }  // namespace
@@ -66,13 +46,17 @@ class UdpFlows::Inbox final : public DatagramSink, private TrainSink {
       // would be one. The first keeps the flow, and no answer goes to the wrong one.
       return flows_.context_.drops.add(Drop::kUnknownPeer);
     }
-    if (!id) return;
+    Bytes payload = datagram.payload;
+    const bool may_pass =
+        id && flows_.measure_payload(now_, *id, Way::kDown, payload, datagram.segment_size, {});
+    if (!may_pass) return;
     Flow& flow = *flows_.flows_.get(*id);
     if (is_published()) flow.host_end = datagram.to;
     flows_.flows_.touch(*id, flow.list, now_);
+    if (!flow.trial.is_none()) flows_.end_trial(*id);  // Whom its name leads to has answered.
     const SendFields fields{.traffic_class = datagram.traffic_class,
                             .segment_size = datagram.segment_size};
-    flows_.down_.add(*id, fields, datagram.payload, false, *this);
+    flows_.down_.add(*id, fields, payload, false, *this);
   }
 
   void deliver_gathered() { flows_.down_.let_go(*this); }
@@ -80,7 +64,9 @@ class UdpFlows::Inbox final : public DatagramSink, private TrainSink {
   void on_error(const DatagramError& error) override {
     const FlowKey key = key_for(error.destination);
     const std::optional<FlowId> id = flows_.flows_.find(key);
-    if (id && is_of(*id, error.destination)) flows_.deliver_error(now_, key, error);
+    if (!id || !is_of(*id, error.destination)) return;
+    const bool is_of_trial = flows_.trials_.take_error(flows_.flows_.get(*id)->trial, *id, error);
+    if (!is_of_trial) flows_.deliver_error(now_, key, error);
   }
 
  private:
@@ -129,6 +115,7 @@ UdpFlows::UdpFlows(const FlowContext& context, NameLookups& lookups,
                    std::vector<PublishedUdp> published)
     : context_(context),
       lookups_(lookups),
+      trials_(context, *this),
       flows_(kMaxUdpFlows, SipKey{context.entropy.next(), context.entropy.next()}),
       mappings_(kMaxUdpAssociations, SipKey{context.entropy.next(), context.entropy.next()}),
       published_(std::move(published)) {
@@ -148,14 +135,15 @@ void UdpFlows::on_datagram(Instant now, const IpPacket& packet, const UdpDatagra
                           .may_fragment = !packet.has_dont_fragment,
                           .segment_size = segment_size};
   const Flow& flow = *flows_.get(*id);
-  if (flow.destination) {
-    flows_.touch(*id, flow.list, now);
-    const bool is_alone = flow.refused_train != 0 && datagram.payload.size() >= flow.refused_train;
-    Outbox outbox(*this, now);
-    up_.add(*id, fields, datagram.payload, is_alone, outbox);
-  } else if (!held_.hold(*id, fields, datagram.payload)) {
-    context_.drops.add(Drop::kAwaitsName);
+  Bytes payload = datagram.payload;
+  if (!flow.destination || !flow.trial.is_none()) {
+    return send_or_hold(now, *id, fields, payload, packet.packet);
   }
+  if (!measure_payload(now, *id, Way::kUp, payload, segment_size, packet.packet)) return;
+  flows_.touch(*id, flow.list, now);
+  const bool is_alone = flow.refused_train != 0 && payload.size() >= flow.refused_train;
+  Outbox outbox(*this, now);
+  up_.add(*id, fields, payload, is_alone, outbox);
 }
 
 void UdpFlows::send_gathered(Instant now) {
@@ -189,11 +177,14 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
     refuse(now, judgement, packet.packet);
     return std::nullopt;
   }
+  if (!may_open(now, *judgement.allowed, packet.packet)) return std::nullopt;
   const MappingKey mapping_key{.guest = key.guest};
   if (!make_room(now, !mappings_.find(mapping_key))) return std::nullopt;
-  const std::optional<FlowId> mapping =
-      mapping_for(now, mapping_key, key.guest.address.family(), packet.packet);
-  if (!mapping) return std::nullopt;
+  const IoResult<FlowId> mapping = mapping_for(now, mapping_key, key.guest.address.family());
+  if (!mapping) {
+    answer_errno(now, key.guest, packet.packet, mapping.error().value);
+    return std::nullopt;
+  }
   const std::uint8_t list = list_for(remote.port);
   const std::optional<FlowId> id = flows_.insert(key, list, now);
   if (!id) return std::nullopt;
@@ -203,107 +194,30 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
   flow.mapping = *mapping;
   flow.list = list;
   flow.id = ++last_id_;
+  join(context_, *flow.destination, flow.meter);
   ++mappings_.get(*mapping)->flows;
   report(*id, std::nullopt);
   return id;
 }
 
-std::optional<FlowId> UdpFlows::open_named(Instant now, const FlowKey& key,
-                                           const IpPacket& packet) {
-  const Judgement judgement = context_.admission.judge_name(Protocol::kUdp, key.guest, key.remote);
-  const bool is_quic = key.remote.port == kQuicPort && judgement.request.name != nullptr;
-  if (is_quic && context_.config.names.quic == NameSettings::Quic::kReject) {
-    answer_errno(now, key.guest, packet.packet, ECONNREFUSED);
-    return std::nullopt;
-  }
-  if (!context_.admission.may_resolve(judgement.verdict)) {
-    refuse(now, judgement, packet.packet);
-    return std::nullopt;
-  }
-  if (!make_room(now, true)) return std::nullopt;
-  const std::uint8_t list = list_for(key.remote.port);
-  const std::optional<FlowId> id = flows_.insert(key, list, now);
-  if (!id) return std::nullopt;
-  Flow& flow = *flows_.get(*id);
-  flow.list = list;
-  flow.id = ++last_id_;
-  const Family preferred = key.guest.address.family();
-  if (lookups_.begin(now, Waits::kUdp, *id, *judgement.request.name, preferred)) return id;
-  flows_.erase(*id);
-  context_.drops.add(Drop::kAwaitsName);
-  return std::nullopt;
-}
-
-void UdpFlows::on_lookup(Instant now, FlowId id, const LookupAnswer& answer) {
-  Flow* const flow = flows_.get(id);
-  if (flow == nullptr || flow->destination) return;
-  const FlowKey key = flows_.key_of(id);
-  // The policy may be another one than when the look-up began.
-  Judgement judgement = context_.admission.judge_name(Protocol::kUdp, key.guest, key.remote);
-  const Request by_name = judgement.request;
-  NamedChoice::State state = NamedChoice::State::kDenied;
-  if (context_.admission.may_resolve(judgement.verdict)) {
-    state = flow->choice.add(context_.admission, by_name, answer.found.all(), judgement);
-  }
-  if (state == NamedChoice::State::kOpen) return;
-  if (state == NamedChoice::State::kChosen) return begin_named(now, id, judgement);
-  std::array<std::uint8_t, kQuotedDatagram> offending{};
-  const HeldDatagrams::Datagram* const first = held_.first(id);
-  const std::size_t size =
-      write_quoted_datagram(offending, key, first == nullptr ? Bytes() : first->payload());
-  end(id, FlowEnd::kUnreachable);
-  if (state == NamedChoice::State::kDenied) {
-    return refuse(now, judgement, Bytes(offending).first(size));
-  }
-  answer_errno(now, key.guest, Bytes(offending).first(size), EHOSTUNREACH);
-}
-
-void UdpFlows::begin_named(Instant now, FlowId id, const Judgement& judgement) {
-  const FlowKey key = flows_.key_of(id);
-  lookups_.cancel(Waits::kUdp, id);
-  if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
-  const MappingKey mapping_key{.guest = key.guest, .name = key.remote};
-  const Family family = judgement.request.dialled.address.family();
-  std::array<std::uint8_t, kQuotedDatagram> offending{};
-  const std::optional<FlowId> mapping =
-      make_room(now, true)
-          ? mapping_for(now, mapping_key, family,
-                        Bytes(offending).first(write_quoted_datagram(offending, key, {})))
-          : std::nullopt;
-  // Making room took the flow itself where nothing else was idle.
-  if (flows_.get(id) == nullptr) return;
-  if (!mapping) return end(id, FlowEnd::kUnreachable);
-  Flow& flow = *flows_.get(id);
-  flow.destination = judgement.allowed;
-  flow.mapping = *mapping;
-  ++mappings_.get(*mapping)->flows;
-  report(id, std::nullopt);
-  flows_.touch(id, flow.list, now);
-  while (const HeldDatagrams::Datagram* const held = held_.first(id)) {
-    const Bytes payload = held->payload();
-    send_up(now, {.flow = id, .fields = held->fields, .parts = std::span(&payload, 1)});
-    held_.drop_first(id);
-  }
-}
-
-std::optional<FlowId> UdpFlows::mapping_for(Instant now, const MappingKey& key, Family family,
-                                            Bytes offending) {
-  if (const std::optional<FlowId> known = mappings_.find(key)) return known;
+IoResult<FlowId> UdpFlows::mapping_for(Instant now, const MappingKey& key, Family family) {
+  if (const std::optional<FlowId> known = mappings_.find(key)) return *known;
+  // make_room() was asked before.
   const std::optional<FlowId> id = mappings_.insert(key, 0, now);
-  if (!id) {
-    context_.drops.add(Drop::kFlowLimit);
-    return std::nullopt;
-  }
-  const IoResult<SocketHandle> socket = context_.host.open_udp(
-      family,
-      SocketOwner{.kind = OwnerKind::kUdp, .generation = id->generation, .index = id->index});
+  if (!CORDON_INVARIANT(id.has_value())) return std::unexpected(Errno{ENOBUFS});
+  const IoResult<SocketHandle> socket = open_socket(*id, family);
   if (!socket) {
     mappings_.erase(*id);
-    answer_errno(now, key.guest, offending, socket.error().value);
-    return std::nullopt;
+    return std::unexpected(socket.error());
   }
   mappings_.get(*id)->socket = *socket;
-  return id;
+  return *id;
+}
+
+IoResult<SocketHandle> UdpFlows::open_socket(FlowId mapping, Family family) {
+  return context_.host.open_udp(family, SocketOwner{.kind = OwnerKind::kUdp,
+                                                    .generation = mapping.generation,
+                                                    .index = mapping.index});
 }
 
 void UdpFlows::refuse(Instant now, const Judgement& judgement, Bytes offending) {
@@ -317,6 +231,29 @@ void UdpFlows::refuse(Instant now, const Judgement& judgement, Bytes offending) 
   context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
 }
 
+bool UdpFlows::may_open(Instant now, const AllowedDestination& destination, Bytes offending) {
+  const std::optional<Judgement> denied = one_too_many(context_, destination);
+  if (!denied) return true;
+  const bool is_only_reported = denied->allowed.has_value();
+  is_only_reported ? context_.refusals.report(*denied) : refuse(now, *denied, offending);
+  return is_only_reported;
+}
+
+bool UdpFlows::measure_payload(Instant now, FlowId id, Way way, Bytes& payload, std::size_t segment,
+                               Bytes offending) {
+  Flow& flow = *flows_.get(id);
+  const Measured measured =
+      measure(now, context_, *flow.destination, flow.meter, way, payload.size(), segment);
+  if (!measured.passes || measured.octets < payload.size()) context_.drops.add(Drop::kBudget);
+  if (measured.denied && measured.denied->allowed) {
+    context_.refusals.report(*measured.denied);
+  } else if (measured.denied) {
+    refuse(now, *measured.denied, offending);
+  }
+  payload = payload.first(measured.octets);
+  return measured.passes;
+}
+
 std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
                                                const ReceivedDatagram& datagram,
                                                std::size_t published) {
@@ -327,13 +264,14 @@ std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
     context_.refusals.refuse(now, judgement, {});
     return std::nullopt;
   }
-  if (!make_room(now, false)) return std::nullopt;
+  if (!may_open(now, *judgement.allowed, {}) || !make_room(now, false)) return std::nullopt;
   const std::optional<FlowId> id = flows_.insert(key, kListNormal, now);
   if (!id) return std::nullopt;
   Flow& flow = *flows_.get(*id);
   flow.destination = judgement.allowed;
   flow.published = static_cast<std::int32_t>(published);
   flow.id = ++last_id_;
+  join(context_, *flow.destination, flow.meter);
   report(*id, std::nullopt);
   return id;
 }
@@ -370,29 +308,36 @@ SocketHandle UdpFlows::socket_of(const Flow& flow) {
 }
 
 void UdpFlows::send_up(Instant now, const DatagramTrain& train) {
+  const int error = transmit(now, train);
+  // One that is too big has been told of by the error queue, with the path's MTU.
+  if (error == 0 || error == EMSGSIZE) return;
+  const FlowKey key = flows_.key_of(train.flow);
+  std::array<std::uint8_t, kQuotedDatagram> offending{};
+  const std::size_t size = write_quoted_datagram(offending, key, train.parts[0]);
+  answer_errno(now, key.guest, Bytes(offending).first(size), error);
+}
+
+int UdpFlows::transmit(Instant now, const DatagramTrain& train) {
   Flow* const flow = flows_.get(train.flow);
   // Gone since: its place was needed for a flow that came behind it.
-  if (flow == nullptr || !flow->destination) return;
+  if (flow == nullptr || !flow->destination) return 0;
   const std::uint16_t segment = train.fields.segment_size;
   if (segment != 0 && flow->refused_train != 0 && segment >= flow->refused_train) {
-    return send_one_by_one(now, train);
+    send_one_by_one(now, train);
+    return 0;
   }
   const IoStatus sent = try_send(now, train);
   if (sent) {
     flow->octets_up += octets_of(train);
-    return;
+    return 0;
   }
   if (segment != 0 && is_no_train(sent.error().value)) {
     flow->refused_train = segment;
-    return send_one_by_one(now, train);
+    send_one_by_one(now, train);
+    return 0;
   }
   context_.drops.add(Drop::kHostError);
-  // One that is too big has been told of by the error queue, with the path's MTU.
-  if (sent.error().value == EMSGSIZE) return;
-  const FlowKey key = flows_.key_of(train.flow);
-  std::array<std::uint8_t, kQuotedDatagram> offending{};
-  const std::size_t size = write_quoted_datagram(offending, key, train.parts[0]);
-  answer_errno(now, key.guest, Bytes(offending).first(size), sent.error().value);
+  return sent.error().value;
 }
 
 void UdpFlows::send_one_by_one(Instant now, const DatagramTrain& train) {
@@ -471,6 +416,9 @@ bool UdpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
   if (readiness.has_error) context_.host.receive_errors(socket, inbox);
   const bool has_more = context_.host.receive(socket, kReceiveBudget, inbox);
   inbox.deliver_gathered();
+  if (key.name == Endpoint{}) return has_more;
+  const std::optional<FlowId> named = flows_.find(FlowKey{.guest = key.guest, .remote = key.name});
+  if (named) trials_.settle(now, flows_.get(*named)->trial, *named);
   return has_more;
 }
 
@@ -509,13 +457,11 @@ void UdpFlows::on_deadline(Instant now) {
 }
 
 void UdpFlows::end(FlowId id, FlowEnd how) {
+  leave(context_, flows_.get(id)->meter);
   const Flow flow = *flows_.get(id);
-  if (!flow.destination) {
-    // Still looked up: nobody has heard of it, and it holds no socket.
-    lookups_.cancel(Waits::kUdp, id);
-    held_.drop_all(id);
-    return flows_.erase(id);
-  }
+  if (!flow.destination || !flow.trial.is_none()) end_trial(id);
+  // Still looked up: nobody has heard of it, and it holds no socket.
+  if (!flow.destination) return flows_.erase(id);
   report(id, how);
   flows_.erase(id);
   if (flow.published >= 0) return;
@@ -567,8 +513,14 @@ std::optional<std::uint32_t> UdpFlows::rejudge(Instant now, std::uint32_t cursor
                                     ? context_.admission.judge_inbound(Protocol::kUdp, key.guest,
                                                                        flow.destination->endpoint())
                                     : context_.admission.rejudge(now, flow.destination->request());
-    if (judgement.allowed) continue;
-    context_.refusals.refuse(now, judgement, {});
+    if (judgement.allowed) {
+      flow.destination = judgement.allowed;
+      renew(context_, *flow.destination, flow.meter);
+    }
+    const std::optional<Judgement> is_over =
+        judgement.allowed ? time_over(context_, *judgement.allowed, flow.meter) : std::nullopt;
+    if (judgement.allowed && !is_over) continue;
+    context_.refusals.refuse(now, is_over.value_or(judgement), {});
     end(*id, FlowEnd::kRevoked);
   }
   return cursor;

@@ -15,8 +15,9 @@
 // the host's links it is on the flow remembers (RFC 4007), and the guest does not learn.
 //
 // A flow by name (an address of the name pool) is judged by its name, looked up on the host's side,
-// and bound to the one address that flow/named_choice.h takes; until then its first datagrams wait
-// (flow/held_datagrams.h). It has a mapping of its own. QUIC by name (port 443) is rejected at once
+// and bound to the address that flow/named_choice.h takes; until then its first datagrams wait
+// (flow/held_datagrams.h). Until somebody answers it may turn to another one
+// (flow/named_trials.h). It has a mapping of its own. QUIC by name (port 443) is rejected at once
 // with port unreachable unless the settings let it pass, so that clients fall back to TCP, whose
 // first flight can be looked at.
 //
@@ -29,15 +30,16 @@
 // ICMP errors that the host receives for a flow (IP_RECVERR) are shown to the guest as if they had
 // come to it: same reporter, same kind, its own datagram quoted (RFC 5508 REQ-3, by analogy for UDP
 // RFC 4787 REQ-11); they end no mapping. Timers: kUdpIdle, kUdpWellKnownIdle, from the last
-// datagram of either way.
+// datagram of either way. Budgets count payloads, and what is past them is lost (flow/meter.h).
 #pragma once
 
 #include <vector>
 
 #include "netstack/flow/context.h"
-#include "netstack/flow/held_datagrams.h"
 #include "netstack/flow/key.h"
+#include "netstack/flow/meter.h"
 #include "netstack/flow/named_choice.h"
+#include "netstack/flow/named_trials.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/name_lookups.h"
@@ -53,7 +55,7 @@ struct PublishedUdp {
   std::vector<Prefix> sources;  // who may send to it; empty: everybody
 };
 
-class UdpFlows final : private LookupWaiters {
+class UdpFlows final : private LookupWaiters, private TrialFlows {
  public:
   UdpFlows(const FlowContext& context, NameLookups& lookups, std::vector<PublishedUdp> published);
 
@@ -79,13 +81,20 @@ class UdpFlows final : private LookupWaiters {
 
  private:
   enum List : std::uint8_t { kListNormal, kListWellKnown, kLists };
+  static constexpr std::uint16_t kQuicPort = 443;
+  static std::uint8_t list_for(std::uint16_t remote_port) {
+    return remote_port < 1024 ? kListWellKnown : kListNormal;
+  }
   struct Flow {
     std::optional<AllowedDestination> destination;  // none while the name is looked up
     FlowId mapping;                                 // once there is a destination
     NamedChoice choice;
+    NamedTrials::Place trial;
+    Meter meter;
     std::int32_t published = -1;      // index, or -1: an outbound flow with a mapping
     std::optional<HostEnd> host_end;  // of a published port, that the client wrote to
     std::uint8_t list = kListNormal;
+    bool is_answered = false;         // by name, and a person has said yes
     std::uint16_t refused_train = 0;  // not 0: the smallest segment of a train that was not taken
     std::uint32_t id = 0;
     std::uint64_t octets_up = 0;
@@ -101,17 +110,34 @@ class UdpFlows final : private LookupWaiters {
   std::optional<FlowId> open(Instant now, const FlowKey& key, const IpPacket& packet);
   std::optional<FlowId> open_named(Instant now, const FlowKey& key, const IpPacket& packet);
   void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
-  void begin_named(Instant now, FlowId id, const Judgement& judgement);
-  std::optional<FlowId> mapping_for(Instant now, const MappingKey& key, Family family,
-                                    Bytes offending);
+  void begin_named(Instant now, FlowId id, const Request& by_name, const Judgement& judgement,
+                   std::span<const IpAddress> addresses);
+  int turn_to(Instant now, FlowId id, const AllowedDestination& destination) override;
+  [[nodiscard]] bool is_alive(FlowId id) const override { return flows_.get(id) != nullptr; }
+  int send_held(Instant now, FlowId id, HeldDatagrams::Datagram& datagram) override;
+  void give_up(Instant now, FlowId id, int error) override;
+  void end_trial(FlowId id);
+  /// The first datagram that is held, as an ICMP error quotes it.
+  std::size_t quote_held(FlowId id, MutableBytes out);
+  void send_or_hold(Instant now, FlowId id, const SendFields& fields, Bytes payload,
+                    Bytes offending);
+  IoResult<FlowId> mapping_for(Instant now, const MappingKey& key, Family family);
+  IoResult<SocketHandle> open_socket(FlowId mapping, Family family);
   std::optional<FlowId> open_published(Instant now, const FlowKey& key,
                                        const ReceivedDatagram& datagram, std::size_t published);
   bool make_room(Instant now, bool needs_mapping);
   [[nodiscard]] std::optional<FlowId> idle_flow(Instant now) const;
   void send_up(Instant now, const DatagramTrain& train);
+  /// 0, or the errno that this very datagram, or train, came to.
+  int transmit(Instant now, const DatagramTrain& train);
   void send_one_by_one(Instant now, const DatagramTrain& train);
   IoStatus try_send(Instant now, const DatagramTrain& train);
   void refuse(Instant now, const Judgement& judgement, Bytes offending);
+  /// False, and the denial is out, where the flow would be one too many.
+  bool may_open(Instant now, const AllowedDestination& destination, Bytes offending);
+  /// Cuts `payload` to what budgets let pass; false where that is nothing.
+  bool measure_payload(Instant now, FlowId id, Way way, Bytes& payload, std::size_t segment,
+                       Bytes offending);
   void answer_errno(Instant now, const Endpoint& guest, Bytes offending, int error);
   void deliver(const DatagramTrain& train);
   void deliver_error(Instant now, const FlowKey& key, const DatagramError& error);
@@ -122,7 +148,7 @@ class UdpFlows final : private LookupWaiters {
 
   FlowContext context_;
   NameLookups& lookups_;
-  HeldDatagrams held_;
+  NamedTrials trials_;
   FlowTable<FlowKey, Flow, kLists> flows_;
   FlowTable<MappingKey, Mapping, 1> mappings_;
   std::vector<PublishedUdp> published_;

@@ -71,6 +71,8 @@ std::string_view drop_name(Drop drop) {
       return "half-open-limit";
     case Drop::kDestinationRate:
       return "destination-rate";
+    case Drop::kBudget:
+      return "budget";
     case Drop::kIcmpRate:
       return "icmp-rate";
     case Drop::kAwaitsName:

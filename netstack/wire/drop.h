@@ -47,6 +47,7 @@ enum class Drop : std::uint8_t {
   kFlowLimit,
   kHalfOpenLimit,
   kDestinationRate,  // too many new flows to one address in a second
+  kBudget,           // a datagram past what a rule, or everything, may send or receive
   kIcmpRate,         // an ICMP error or reset that the rate limit held back
   kAwaitsName,       // waits for its name to be looked up, and there is no room to wait
   kNoHostResource,   // descriptors, ports or memory of the host ran out; the guest tries again

@@ -148,6 +148,77 @@ TEST(Ask, ANameIsAskedAboutBeforeAnybodyIsAskedForItsAddress) {
   EXPECT_TRUE(world.events.denials.empty());
 }
 
+TEST(Ask, AnAnswerStandsWhenTheHostChangesWhileTheNameIsDialled) {
+  Naming world(kAsking);
+  world.zone["api.example"] = {"198.51.100.17"};
+  const Endpoint remote = world.looks_up("api.example", 443);
+  world.guest_sends(Syn().to(remote));
+  answer(world, true);
+  world.host_changes();  // while it is looked up
+  world.upstreams_answer();
+  ASSERT_EQ(world.host.dialled.size(), 1U);
+  world.host_changes();  // while it is dialled
+  world.expect_nothing();
+  world.dial_succeeds(world.attempt().handle);
+  world.expect_syn_ack();
+  EXPECT_TRUE(world.events.denials.empty());
+  EXPECT_EQ(world.events.questions.size(), 1U);
+}
+
+TEST(Ask, OnlyTheFloorTakesAnAnswerAwayWhileAFlowIsDialled) {
+  for (const bool is_taken : {false, true}) {
+    World world(kAsking);
+    world.guest_sends(Syn().to(kServer));
+    answer(world, true);
+    ASSERT_EQ(world.host.dialled.size(), 1U);
+    // The address is behind another gateway now, or on this host's own link.
+    world.routes.set("198.51.100.17", {RouteFacts::Type::kUnicast, is_taken});
+    world.host_changes();
+    if (is_taken) {
+      world.expect_reset();
+      ASSERT_EQ(world.events.denials.size(), 1U);
+      EXPECT_EQ(world.events.denials[0].verdict.reason, Reason::kFloor);
+    } else {
+      world.expect_nothing();
+      world.dial_succeeds();
+      world.expect_syn_ack();
+      EXPECT_TRUE(world.events.denials.empty());
+    }
+  }
+}
+
+TEST(Ask, ADenyRuleOfANewPolicyTakesAnAnswerAway) {
+  Naming world(kAsking);
+  world.zone["api.example"] = {"198.51.100.17"};
+  const Endpoint remote = world.looks_up("api.example", 443);
+  world.guest_sends(Syn().to(remote));
+  answer(world, true);
+  WorldOptions denying = kAsking;
+  denying.deny = {"api.example"};
+  world.changes_policy(denying);
+  world.expect_reset();
+  EXPECT_EQ(world.events.denials.size(), 1U);
+}
+
+TEST(Ask, ADatagramAndAPingToANameGoOnWhenTheAnswerIsYes) {
+  Naming world(kAsking);
+  world.zone["api.example"] = {"198.51.100.17"};
+  const Endpoint remote = world.looks_up("api.example", 123);
+  world.guest_sends(Udp("question").to(remote));
+  answer(world, true, 0);
+  world.host_changes();
+  world.upstreams_answer();
+  EXPECT_EQ(world.udp_socket().sent.size(), 1U);
+  world.guest_sends(Ping().to(Endpoint{.address = remote.address}));
+  answer(world, true, 1);
+  world.upstreams_answer();
+  EXPECT_EQ(world.ping_socket().sent.size(), 1U);
+  world.host_changes();
+  EXPECT_EQ(world.translator.flows(), 2U);
+  EXPECT_TRUE(world.events.denials.empty());
+  EXPECT_EQ(world.events.questions.size(), 2U);
+}
+
 TEST(Ask, ANameThatLeadsToTheFloorIsRefusedThoughTheAnswerWasYes) {
   Naming world(kAsking);
   world.zone["api.example"] = {"10.1.2.3"};

@@ -184,6 +184,7 @@ TEST(WholeBudget, IsOfEverythingThatPasses) {
   EXPECT_EQ(world.flow_sockets(), 0U);
   ASSERT_EQ(world.events.denials.size(), 1U);
   EXPECT_FALSE(world.events.denials[0].verdict.rule);
+  EXPECT_EQ(world.events.denials[0].verdict.limit, Limit::kUp);
 }
 
 TEST(Budget, IsOnlyReportedInReportMode) {

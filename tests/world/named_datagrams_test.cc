@@ -124,6 +124,163 @@ TEST(NamedUdp, WithoutAnyAnswerIsUnreachableAndHoldsNothing) {
   EXPECT_EQ(world.translator.flows(), 0U);
 }
 
+// The addresses after the first.
+struct Tried {
+  explicit Tried(std::initializer_list<std::string> addresses, Family family = Family::kIpv4)
+      : world(kNtp) {
+    world.zone["ntp.example"] = addresses;
+    remote = world.looks_up("ntp.example", 123, family);
+  }
+  void send(std::string_view text) { world.guest_sends(Udp(text).to(remote)); }
+  void fails(std::string_view text, int error) {
+    world.error_arrives(world.udp_socket().handle,
+                        DatagramError{.destination = endpoint(text), .error = error});
+  }
+  /// "address payload" of all that was sent by the last socket.
+  std::vector<std::string> sent() {
+    std::vector<std::string> all;
+    for (const SentDatagram& one : world.udp_socket().sent) {
+      all.push_back(one.destination.address.to_string() + ' ' +
+                    std::string(one.payload.begin(), one.payload.end()));
+    }
+    return all;
+  }
+  Naming world;
+  Endpoint remote;
+};
+
+using Sent = std::vector<std::string>;
+
+TEST(NamedUdpTrial, TurnsToTheNextAddressWhereTheHostCannotSend) {
+  Tried tried({"198.51.100.1", "198.51.100.2", "198.51.100.3"});
+  tried.send("one");
+  tried.send("two");
+  // Each send is tried twice, for the first may tell of an earlier datagram.
+  for (int i = 0; i < 4; ++i) tried.world.script.fails(Call::kSend, EHOSTUNREACH);
+  tried.world.upstreams_answer();
+  EXPECT_EQ(tried.sent(), (Sent{"198.51.100.3 one", "198.51.100.3 two"}));
+  tried.world.expect_nothing();
+}
+
+TEST(NamedUdpTrial, TurnsToTheNextAddressWhereTheFirstRefuses) {
+  for (const int error : {ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EACCES}) {
+    Tried tried({"198.51.100.1", "198.51.100.2"});
+    tried.send("one");
+    tried.world.upstreams_answer();
+    EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one"}));
+    tried.fails("198.51.100.1:123", error);
+    EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one", "198.51.100.2 one"}));
+    tried.world.expect_nothing();
+    // The address that it has turned away from is nobody now.
+    tried.world.datagram_arrives(tried.world.udp_socket().handle, "198.51.100.1:123", "late");
+    tried.world.expect_nothing();
+    tried.world.datagram_arrives(tried.world.udp_socket().handle, "198.51.100.2:123", "answer");
+    EXPECT_EQ(tried.world.expect_udp().source, tried.remote.address);
+    EXPECT_EQ(tried.world.translator.flows(), 1U);
+  }
+}
+
+TEST(NamedUdpTrial, StaysWithTheAddressThatHasAnswered) {
+  Tried tried({"198.51.100.1", "198.51.100.2"});
+  tried.send("one");
+  tried.world.upstreams_answer();
+  tried.world.datagram_arrives(tried.world.udp_socket().handle, "198.51.100.1:123", "answer");
+  (void)tried.world.expect_udp();
+  tried.fails("198.51.100.1:123", ECONNREFUSED);
+  (void)tried.world.expect_icmp(3, 3);
+  tried.send("two");
+  EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one", "198.51.100.1 two"}));
+}
+
+TEST(NamedUdpTrial, TellsTheErrorOfTheLastAddress) {
+  Tried tried({"198.51.100.1", "198.51.100.2"});
+  tried.send("one");
+  tried.world.upstreams_answer();
+  tried.fails("198.51.100.1:123", EHOSTUNREACH);
+  tried.world.expect_nothing();
+  tried.fails("198.51.100.2:123", ECONNREFUSED);
+  const Seen error = tried.world.expect_icmp(3, 3);
+  EXPECT_EQ(read_quoted(error.payload)->destination, tried.remote.address);
+  tried.world.expect_nothing();
+  tried.world.advance(301s);
+  EXPECT_EQ(tried.world.flow_sockets(), 0U);
+}
+
+TEST(NamedUdpTrial, AHostWithoutIpv6UsesTheOtherFamily) {
+  for (const int error : {ENETUNREACH, EADDRNOTAVAIL}) {
+    Tried tried({"2001:db8::1", "198.51.100.1"}, Family::kIpv6);
+    tried.send("one");
+    for (int i = 0; i < 2; ++i) tried.world.script.fails(Call::kSend, error);
+    tried.world.upstreams_answer();
+    EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one"}));
+    EXPECT_EQ(tried.world.sockets.open_count(OwnerKind::kUdp), 1U);
+    tried.world.expect_nothing();
+  }
+  Tried tried({"2001:db8::1", "198.51.100.1"}, Family::kIpv6);
+  tried.send("one");
+  tried.world.script.fails(Call::kOpenUdp, EAFNOSUPPORT);
+  tried.world.upstreams_answer();
+  EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one"}));
+}
+
+TEST(NamedUdpTrial, ANameOfIpv6AloneIsUnreachableWithoutIpv6) {
+  for (const int error : {ENETUNREACH, EADDRNOTAVAIL}) {
+    Tried tried({"2001:db8::1"});
+    tried.send("one");
+    for (int i = 0; i < 2; ++i) tried.world.script.fails(Call::kSend, error);
+    tried.world.upstreams_answer();
+    (void)tried.world.expect_icmp(3, 0);
+    EXPECT_TRUE(tried.sent().empty());
+  }
+  Tried with({"2001:db8::1"});
+  with.send("one");
+  with.world.upstreams_answer();
+  EXPECT_EQ(with.sent(), (Sent{"2001:db8::1 one"}));
+}
+
+TEST(NamedUdpTrial, WaitsForTheOtherFamilyWhereTheFirstFails) {
+  Tried tried({"198.51.100.1", "2001:db8::1"});
+  tried.send("one");
+  tried.world.upstreams_answer(1);
+  EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one"}));
+  tried.fails("198.51.100.1:123", ECONNREFUSED);
+  tried.send("two");
+  tried.world.expect_nothing();
+  tried.world.upstreams_answer(28);
+  EXPECT_EQ(tried.sent(), (Sent{"2001:db8::1 one", "2001:db8::1 two"}));
+  tried.world.datagram_arrives(tried.world.udp_socket().handle, "[2001:db8::1]:123", "answer");
+  EXPECT_EQ(tried.world.expect_udp().source, tried.remote.address);
+}
+
+TEST(NamedUdpTrial, TellsTheErrorWhereTheOtherFamilyHasNone) {
+  Tried tried({"198.51.100.1"});
+  tried.send("one");
+  tried.world.upstreams_answer(1);
+  tried.fails("198.51.100.1:123", ECONNREFUSED);
+  tried.world.expect_nothing();
+  tried.world.upstreams_answer(28);
+  (void)tried.world.expect_icmp(3, 3);
+}
+
+TEST(NamedUdpTrial, NeverTurnsToWhatThePolicyDoesNotAllow) {
+  Tried tried({"198.51.100.1", "10.0.0.1", "127.0.0.1", "198.51.100.2"});
+  tried.send("one");
+  tried.world.upstreams_answer();
+  tried.fails("198.51.100.1:123", ECONNREFUSED);
+  EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one", "198.51.100.2 one"}));
+}
+
+TEST(NamedUdpTrial, ThereIsRoomForManyAndTheRestKeepTheirFirst) {
+  Tried tried({"198.51.100.1", "198.51.100.2"});
+  for (std::uint16_t port = 1000; port < 1000 + 2 * kMaxNamedTrials; ++port) {
+    tried.world.guest_sends(Udp("x").to(tried.remote).from_port(port));
+    tried.world.upstreams_answer();
+  }
+  EXPECT_EQ(tried.world.sockets.open_count(OwnerKind::kUdp), 2 * kMaxNamedTrials);
+  tried.world.advance(301s);
+  EXPECT_EQ(tried.world.flow_sockets(), 0U);
+}
+
 // T29: the dial part.
 TEST(NamedQuic, IsRejectedAtOnceSoThatClientsFallBack) {
   Naming world({.allow = {"ok.example", "udp/ok.example:443"}});
@@ -170,6 +327,50 @@ TEST(NamedEcho, IsAnsweredWhicheverFamilyTheNameHas) {
       EXPECT_EQ(reply.text(), "0123456789");
     }
   }
+}
+
+TEST(NamedEcho, TurnsToTheNextAddressWhereTheFirstIsOutOfReach) {
+  Naming world(kNtp);
+  world.zone["ntp.example"] = {"2001:db8::1", "198.51.100.1"};
+  const Endpoint remote = world.looks_up("ntp.example", 0, Family::kIpv6);
+  world.guest_sends(Ping().to(remote).id(9).sequence(3).payload("0123456789"));
+  world.upstreams_answer();
+  ASSERT_EQ(world.ping_socket().sent.size(), 1U);
+  EXPECT_EQ(world.ping_socket().sent[0].destination.address, address("2001:db8::1"));
+  world.error_arrives(
+      world.ping_socket().handle,
+      DatagramError{.destination = {.address = address("2001:db8::1")}, .error = EHOSTUNREACH});
+  world.expect_nothing();
+  ASSERT_EQ(world.ping_socket().sent.size(), 1U);
+  EXPECT_EQ(world.ping_socket().sent[0].destination.address, address("198.51.100.1"));
+  Octets message = world.ping_socket().sent[0].payload;
+  EXPECT_EQ(message.at(0), 8);
+  message[0] = 0;
+  world.datagram_arrives(world.ping_socket().handle, Endpoint{.address = address("198.51.100.1")},
+                         message);
+  EXPECT_EQ(world.expect_packet().sequence, 3);
+  EXPECT_EQ(world.sockets.open_count(OwnerKind::kEcho), 1U);
+  // It has answered: what comes now is the guest's to hear.
+  world.error_arrives(
+      world.ping_socket().handle,
+      DatagramError{.destination = {.address = address("198.51.100.1")}, .error = EHOSTUNREACH},
+      message);
+  (void)world.expect_icmp(1, 3);
+}
+
+TEST(NamedEcho, ShowsATracerouteOnItsFirstAddress) {
+  Naming world(kNtp);
+  world.zone["ntp.example"] = {"198.51.100.1", "198.51.100.2"};
+  const Endpoint remote = world.looks_up("ntp.example", 0);
+  world.guest_sends(Ping().to(remote).ttl(1));
+  world.upstreams_answer();
+  world.error_arrives(world.ping_socket().handle,
+                      DatagramError{.destination = {.address = address("198.51.100.1")},
+                                    .error = EHOSTUNREACH,
+                                    .offender = address("198.51.100.254"),
+                                    .is_ttl_exceeded = true});
+  EXPECT_EQ(world.expect_icmp(11, 0).source, address("198.51.100.254"));
+  EXPECT_EQ(world.ping_socket().sent.size(), 1U);
 }
 
 TEST(NamedEcho, DeniedReboundOrMissingIsSaid) {

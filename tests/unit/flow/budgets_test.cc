@@ -162,9 +162,58 @@ TEST(BudgetRate, LetsTheRestOfABudgetPassThatIsLessThanAQuantum) {
 TEST(Budgets, TakeADatagramWholeOrNotAtAll) {
   Budgets budgets(kStart, policy({rule("@public", {.up_bytes = 2000})}));
   const BudgetAccount account = budgets.account_of(kFirst);
-  EXPECT_TRUE(budgets.take(kStart, account, Way::kUp, 1400));
-  EXPECT_FALSE(budgets.take(kStart, account, Way::kUp, 601));
-  EXPECT_TRUE(budgets.take(kStart, account, Way::kUp, 600));
+  EXPECT_TRUE(budgets.take(kStart, account, Way::kUp, 1400).passes);
+  const Taken past = budgets.take(kStart, account, Way::kUp, 601);
+  EXPECT_FALSE(past.passes);
+  EXPECT_EQ(past.used_up.limit, Limit::kUp);
+  EXPECT_TRUE(past.used_up.is_of_rule);
+  EXPECT_TRUE(budgets.take(kStart, account, Way::kUp, 600).passes);
+  EXPECT_FALSE(budgets.take(kStart, account, Way::kUp, 0).passes) << "not even an empty one";
+  EXPECT_TRUE(budgets.take(kStart, account, Way::kDown, 1400).passes);
+}
+
+TEST(Budgets, TakeTheFirstWholeDatagramsOfATrain) {
+  Budgets budgets(kStart, policy({rule("@public", {.up_bytes = 5000})}, {.up_bytes = 4000}));
+  const BudgetAccount account = budgets.account_of(kFirst);
+  const Taken taken = budgets.take(kStart, account, Way::kUp, 4500, 1000);
+  EXPECT_TRUE(taken.passes);
+  EXPECT_EQ(taken.octets, 4000U);
+  EXPECT_EQ(taken.used_up.limit, Limit::kUp);
+  EXPECT_FALSE(taken.used_up.is_of_rule);
+  EXPECT_EQ(budgets.grant(kStart, account, Way::kUp).octets, 0U);
+}
+
+TEST(BudgetRate, LetsEveryDatagramPassInItsTime) {
+  constexpr std::uint64_t kRate = 10'000;
+  constexpr std::uint64_t kLargest = 65'507;  // more than the bucket holds
+  Budgets budgets(kStart, policy({rule("@public", {.bytes_per_second = kRate})}));
+  const BudgetAccount account = budgets.account_of(kFirst);
+  std::uint64_t passed = 0;
+  for (Instant now = kStart; now < kStart + 1000s; now += 10ms) {
+    const Taken taken = budgets.take(now, account, Way::kUp, kLargest);
+    EXPECT_EQ(taken.used_up.limit, Limit::kNone) << "nothing is used up by a rate";
+    passed += taken.octets;
+  }
+  EXPECT_GE(passed, 1000 * kRate - kLargest);
+  EXPECT_LE(passed, 1000 * kRate + kMinRateBurst + kLargest);
+}
+
+TEST(Budgets, SayWhatIsUsedUpAndWhose) {
+  Budgets budgets(kStart, policy({rule("@public", {.down_bytes = 10, .flows = 1})},
+                                 {.flows = 2, .until_seconds = 60}));
+  const BudgetAccount account = budgets.account_of(kFirst);
+  EXPECT_EQ(budgets.used_up(account).limit, Limit::kNone);
+  budgets.join(account);
+  EXPECT_EQ(budgets.used_up(account).limit, Limit::kFlows);
+  EXPECT_TRUE(budgets.used_up(account).is_of_rule);
+  EXPECT_EQ(budgets.used_up({}).limit, Limit::kNone);
+  budgets.join({});
+  EXPECT_EQ(budgets.used_up({}).limit, Limit::kFlows);
+  budgets.spend(account, Way::kDown, 10);
+  EXPECT_EQ(budgets.used_up(account).limit, Limit::kDown);
+  EXPECT_TRUE(budgets.on_deadline(kStart + 60s));
+  EXPECT_EQ(budgets.used_up({}).limit, Limit::kTime);
+  EXPECT_FALSE(budgets.used_up({}).is_of_rule);
 }
 
 TEST(Budgets, EndWhenTheTimeOfARuleIsOver) {

@@ -128,7 +128,6 @@ TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
 INSTANTIATE_TEST_SUITE_P(YoungAndOld, StreamRelayMove, testing::Bool(),
                          [](const auto& row) { return row.param ? "Copied" : "Spliced"; });
 
-<<<<<<< Updated upstream
 // A pair over the loopback, where urgent marks and segments are.
 struct TcpLink {
   TcpLink() {

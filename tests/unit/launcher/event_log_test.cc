@@ -88,6 +88,31 @@ TEST(DenialText, NamesTheClientThatAPortIsNotFor) {
             "--publish …,from=198.51.100.9");
 }
 
+TEST(DenialText, NamesTheLimitAndWhereToRaiseIt) {
+  PolicyInput input{.rules = {Rule{.to = *parse_destination("198.51.100.7"),
+                                   .text = "198.51.100.7",
+                                   .origin = "policy.toml:12",
+                                   .label = "model api",
+                                   .limits = {.up_bytes = 5'000'000, .flows = 2}}},
+                    .limits = {.until_seconds = 5400}};
+  const Policy policy(std::move(input));
+  Denial denial{.id = 17, .verdict = {.reason = Reason::kLimit, .rule = 0, .limit = Limit::kUp}};
+  denial.request.dialled = {*IpAddress::parse("198.51.100.7"), 443};
+  EXPECT_EQ(denial_text(denial, policy, {}),
+            "denied tcp 198.51.100.7:443 rule=limit limit=up id=17; to allow it: raise up (now "
+            "5MB) of rule \"model api\" at policy.toml:12");
+  denial.verdict.limit = Limit::kFlows;
+  EXPECT_EQ(remedy_text(denial, policy),
+            "raise flows (now 2) of rule \"model api\" at policy.toml:12");
+  denial.verdict = {.reason = Reason::kLimit, .limit = Limit::kTime};
+  EXPECT_EQ(remedy_text(denial, policy), "raise time (now 1h30m) in [limits]");
+  denial.verdict.limit = Limit::kNames;
+  EXPECT_EQ(remedy_text(denial, policy), "raise wildcard-budget in [dns]");
+  // A rule of a policy that has gone.
+  denial.verdict = {.reason = Reason::kLimit, .rule = 4'000'000, .limit = Limit::kUp};
+  EXPECT_EQ(remedy_text(denial, policy), "raise up of its rule");
+}
+
 TEST(DenialText, HasNoPortForPing) {
   const Policy policy = policy_of(DefaultAction::kDeny, {});
   const Denial denial =

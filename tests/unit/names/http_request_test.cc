@@ -339,5 +339,18 @@ TEST(HttpAnswer, IsIncompleteOrNone) {
   }
 }
 
+TEST(HttpGuessInsideLine, FindsAVersionHoweverLittleIsKeptOfTheLine) {
+  const std::string line = "POST /a/path HTTP/1.1\r\n";
+  const std::size_t version = line.find("HTTP/");
+  // From the white space before it on, everything that is needed is there.
+  for (std::size_t from = 0; from < version; ++from) {
+    EXPECT_EQ(guess_http_inside_line(octets(line.substr(from)), false), HttpGuess::kHttp) << from;
+  }
+  EXPECT_EQ(guess_http_inside_line(octets(line.substr(version)), false), HttpGuess::kOther);
+  EXPECT_EQ(guess_http_inside_line(octets("no more than words"), false), HttpGuess::kUndecided);
+  EXPECT_EQ(guess_http_inside_line(octets("no more than words"), true), HttpGuess::kOther);
+  EXPECT_EQ(guess_http_inside_line(octets("words\n HTTP/1.1"), false), HttpGuess::kOther);
+}
+
 }  // namespace
 }  // namespace cordon
