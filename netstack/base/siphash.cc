@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <cstring>
 
 namespace cordon {
 namespace {
@@ -22,7 +23,14 @@ void sip_round(State& v) {
 }
 
 // The algorithm reads little-endian words whatever the machine is.
-std::uint64_t load_le(Bytes bytes) {
+std::uint64_t load_word(Bytes bytes) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes.data(), sizeof(word));
+  if constexpr (std::endian::native == std::endian::big) word = std::byteswap(word);
+  return word;
+}
+
+std::uint64_t load_rest(Bytes bytes) {
   std::uint64_t word = 0;
   for (std::size_t i = 0; i < bytes.size(); ++i) word |= std::uint64_t{bytes[i]} << (8 * i);
   return word;
@@ -35,14 +43,14 @@ std::uint64_t siphash(const SipKey& key, Bytes input) {
           0x6c7967656e657261ULL ^ key.k0, 0x7465646279746573ULL ^ key.k1};
   const std::uint64_t length_octet = std::uint64_t{input.size() & 0xff} << 56;
   while (input.size() >= 8) {
-    const std::uint64_t word = load_le(input.first(8));
+    const std::uint64_t word = load_word(input);
     v[3] ^= word;
     sip_round(v);
     sip_round(v);
     v[0] ^= word;
     input = input.subspan(8);
   }
-  const std::uint64_t last = load_le(input) | length_octet;
+  const std::uint64_t last = load_rest(input) | length_octet;
   v[3] ^= last;
   sip_round(v);
   sip_round(v);

@@ -19,7 +19,7 @@ namespace cordon {
 class DestinationLoad {
  public:
   explicit DestinationLoad(const SipKey& key)
-      : buckets_(std::make_unique<Bucket[]>(kBuckets)), key_(key) {}
+      : buckets_(std::make_unique<Bucket[]>(kBuckets)), key_(key), last_bucket_(index_of({})) {}
 
   /// Whether one more flow to `address` may begin now; takes its token.
   [[nodiscard]] bool may_begin(const IpAddress& address, Instant now) {
@@ -41,12 +41,22 @@ class DestinationLoad {
     std::uint32_t dialling = 0;
   };
 
+  // One flow asks several times in a row, and the keyed hash is dear.
   Bucket& bucket(const IpAddress& address) {
-    return buckets_[siphash(key_, address.octets()) % kBuckets];
+    if (address != last_address_) {
+      last_address_ = address;
+      last_bucket_ = index_of(address);
+    }
+    return buckets_[last_bucket_];
+  }
+  [[nodiscard]] std::size_t index_of(const IpAddress& address) const {
+    return siphash(key_, address.octets()) % kBuckets;
   }
 
   std::unique_ptr<Bucket[]> buckets_;
   SipKey key_;
+  IpAddress last_address_;
+  std::size_t last_bucket_;
 };
 
 }  // namespace cordon

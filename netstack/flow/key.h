@@ -14,6 +14,7 @@ namespace cordon {
 struct FlowKey {
   Endpoint guest;
   Endpoint remote;  // as the guest sees it
+  static constexpr bool kIsValue = true;
 
   [[nodiscard]] std::uint64_t hash(const SipKey& key) const;
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
@@ -24,6 +25,7 @@ struct FlowKey {
 struct MappingKey {
   Endpoint guest;
   Endpoint name;  // of a flow by name: the pool's address and the port
+  static constexpr bool kIsValue = true;
 
   [[nodiscard]] std::uint64_t hash(const SipKey& key) const;
   friend bool operator==(const MappingKey&, const MappingKey&) = default;

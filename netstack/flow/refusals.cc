@@ -39,6 +39,7 @@ void Refusals::send_once_told(Instant now, std::uint32_t id, bool is_waited_for,
   slot->id = id;
   slot->size = static_cast<std::uint16_t>(reply.size());
   slot->until = now + kRefusalHold;
+  next_release_ = std::min(next_release_, slot->until);
   std::ranges::copy(reply, slot->reply.begin());
 }
 
@@ -87,16 +88,9 @@ void Refusals::on_told(std::uint32_t id) {
   }
 }
 
-Instant Refusals::next_deadline() const {
-  Instant first = asking_.next_deadline();
-  for (const Held& held : held_) {
-    if (held.id != 0) first = std::min(first, held.until);
-  }
-  return first;
-}
-
 void Refusals::on_deadline(Instant now) {
   while (const std::optional<Asking::Settled> asked = asking_.expire(now)) deny_asked(now, *asked);
+  if (next_release_ > now) return;
   for (Held& held : held_) {
     if (held.id != 0 && held.until <= now) release(held);
   }
@@ -110,6 +104,14 @@ Refusals::Held* Refusals::free_slot() {
 void Refusals::release(Held& held) {
   link_.send_packet(Bytes(held.reply).first(held.size));
   held.id = 0;
+  find_next_release();
+}
+
+void Refusals::find_next_release() {
+  next_release_ = kNever;
+  for (const Held& held : held_) {
+    if (held.id != 0) next_release_ = std::min(next_release_, held.until);
+  }
 }
 
 }  // namespace cordon

@@ -6,6 +6,7 @@
 // on the spot, without a process in their line.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -54,7 +55,9 @@ class Refusals {
   /// The supervisor has told denial `id`.
   void on_told(std::uint32_t id);
 
-  [[nodiscard]] Instant next_deadline() const;
+  [[nodiscard]] Instant next_deadline() const {
+    return std::min(asking_.next_deadline(), next_release_);
+  }
   void on_deadline(Instant now);
 
   static constexpr std::size_t kMaxReply = 1280;
@@ -73,6 +76,7 @@ class Refusals {
   void deny_asked(Instant now, const Asking::Settled& asked);
   Held* free_slot();
   void release(Held& held);
+  void find_next_release();
 
   Events& events_;
   GuestLink& link_;
@@ -80,6 +84,7 @@ class Refusals {
   Asking asking_;
   Bytes packet_;
   std::array<Held, 16> held_{};
+  Instant next_release_ = kNever;  // of the answers that are held
   std::uint32_t last_id_ = 0;
 };
 

@@ -33,7 +33,8 @@ struct FlowId {
 };
 
 /// `Key` has `hash(const SipKey&)` and ==. `Value` is trivially copyable and cheap to reset.
-/// `Lists` is how many ageing lists there are; a flow is in exactly one.
+/// `Lists` is how many ageing lists there are; a flow is in exactly one. A key that says kIsValue
+/// is hashed once where it is looked for and then inserted.
 template <class Key, class Value, std::size_t Lists>
 class FlowTable {
   static_assert(std::is_trivially_destructible_v<Value>);
@@ -53,7 +54,9 @@ class FlowTable {
   [[nodiscard]] std::size_t size_of(std::size_t list) const { return lists_[list].size; }
 
   [[nodiscard]] std::optional<FlowId> find(const Key& key) const {
-    for (std::uint32_t link = buckets_[bucket_of(key)]; link != kNone; link = slot(link).chain) {
+    const std::uint32_t bucket = bucket_of(key);
+    if constexpr (kKeepsKeys) sought_ = Sought{.key = key, .bucket = bucket, .is_set = true};
+    for (std::uint32_t link = buckets_[bucket]; link != kNone; link = slot(link).chain) {
       if (slot(link).key == key) return id_of(link);
     }
     return std::nullopt;
@@ -87,9 +90,10 @@ class FlowTable {
     fresh.value = Value{};
     fresh.is_live = true;
     fresh.generation = (fresh.generation + 1) & kGenerationMask;
-    std::uint32_t& bucket = buckets_[bucket_of(key)];
-    fresh.chain = bucket;
-    bucket = link;
+    // What is inserted has mostly just been looked for.
+    fresh.bucket = bucket_for_insert(key);
+    fresh.chain = buckets_[fresh.bucket];
+    buckets_[fresh.bucket] = link;
     ++size_;
     append(link, list, now);
     return id_of(link);
@@ -99,7 +103,7 @@ class FlowTable {
     Slot* const gone = live_slot(id);
     if (!CORDON_INVARIANT(gone != nullptr)) return;
     const std::uint32_t link = id.index + 1;
-    std::uint32_t* from = &buckets_[bucket_of(gone->key)];
+    std::uint32_t* from = &buckets_[gone->bucket];
     while (*from != link) from = &slot(*from).chain;
     *from = gone->chain;
     unlink(link);
@@ -144,6 +148,7 @@ class FlowTable {
   struct Slot {
     Key key;
     Value value;
+    std::uint32_t bucket;
     std::uint32_t chain;
     std::uint32_t generation;
     std::uint32_t younger;
@@ -156,6 +161,14 @@ class FlowTable {
     std::uint32_t first = kNone;  // oldest
     std::uint32_t last = kNone;
     std::uint32_t size = 0;
+  };
+  // A key that is a value of its own, and not one that points to somebody's.
+  static constexpr bool kKeepsKeys = requires { Key::kIsValue; };
+  // The key that was looked for last: the keyed hash is dear.
+  struct Sought {
+    Key key{};
+    std::uint32_t bucket = 0;
+    bool is_set = false;
   };
   struct Free {
     // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): it is calloc() that gives pages unwritten
@@ -170,8 +183,14 @@ class FlowTable {
     return std::unique_ptr<T[], Free>(static_cast<T*>(memory));
   }
 
-  [[nodiscard]] std::size_t bucket_of(const Key& key) const {
-    return key.hash(key_) & bucket_mask_;
+  [[nodiscard]] std::uint32_t bucket_of(const Key& key) const {
+    return static_cast<std::uint32_t>(key.hash(key_)) & bucket_mask_;
+  }
+  [[nodiscard]] std::uint32_t bucket_for_insert(const Key& key) const {
+    if constexpr (kKeepsKeys) {
+      if (sought_.is_set && sought_.key == key) return sought_.bucket;
+    }
+    return bucket_of(key);
   }
   [[nodiscard]] Slot& slot(std::uint32_t link) { return slots_[link - 1]; }
   [[nodiscard]] const Slot& slot(std::uint32_t link) const { return slots_[link - 1]; }
@@ -214,6 +233,7 @@ class FlowTable {
   std::unique_ptr<std::uint32_t[], Free> buckets_;
   std::unique_ptr<Slot[], Free> slots_;
   SipKey key_;
+  mutable Sought sought_;
   std::array<List, Lists> lists_{};
   std::uint32_t free_ = kNone;
   std::uint32_t used_slots_ = 0;
