@@ -96,9 +96,13 @@ class FileReader {
       return std::move(reading_);
     }
     read_document(document.table());
-    std::ranges::stable_sort(reading_.file.rules, {}, [](const Placed<Rule>& rule) {
+    const auto place_of = [](const Placed<Rule>& rule) {
       return std::pair(rule.place.line, rule.place.column);
-    });
+    };
+    // Mostly they are: rules are heavy, and a sort moves them many times.
+    if (!std::ranges::is_sorted(reading_.file.rules, {}, place_of)) {
+      std::ranges::stable_sort(reading_.file.rules, {}, place_of);
+    }
     if (reading_.problems.empty()) reading_.problems = check_policy_file(reading_.file);
     std::ranges::stable_sort(reading_.problems, {}, [](const Problem& problem) {
       return std::pair(problem.place.line, problem.place.column);

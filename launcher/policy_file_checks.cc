@@ -53,6 +53,7 @@ class RulesByPlace {
 
   /// The first rule that is about every flow that `rule` is about.
   [[nodiscard]] Found around(const Rule& rule) const {
+    if (rules_.empty()) return nullptr;
     switch (rule.to.kind) {
       case Destination::Kind::kName:
         return around_name(rule);

@@ -1,6 +1,7 @@
 #include "netstack/translator.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "netstack/link/neighbours.h"
 
@@ -254,15 +255,16 @@ void Translator::set_upstreams(std::vector<Endpoint> upstreams) {
   upstream_.set_upstreams(config_.upstreams);
 }
 
-void Translator::set_policy(Instant now, Policy policy, const NameSettings& names) {
+Policy Translator::set_policy(Instant now, Policy policy, const NameSettings& names) {
   const Prefix pool_v4 = config_.names.pool_v4;
   const Prefix pool_v6 = config_.names.pool_v6;
-  config_.policy = std::move(policy);
+  Policy before = std::exchange(config_.policy, std::move(policy));
   config_.names = names;
   config_.names.pool_v4 = pool_v4;
   config_.names.pool_v6 = pool_v6;
   budgets_.set_policy(now, config_.policy);
   start_sweep(false);
+  return before;
 }
 
 std::uint64_t Translator::list_flows(std::uint64_t cursor) {

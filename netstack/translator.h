@@ -71,8 +71,9 @@ class Translator {
   void set_upstreams(std::vector<Endpoint> upstreams);
   /// Another policy, from now on, for new flows and for those that live: within the next turns each
   /// is judged again, what is no longer allowed is reset, and what still is lives on. The prefixes
-  /// of the name pool stay as they were: addresses in guests' hands keep their meaning.
-  void set_policy(Instant now, Policy policy, const NameSettings& names);
+  /// of the name pool stay as they were: addresses in guests' hands keep their meaning. Returns the
+  /// policy before.
+  Policy set_policy(Instant now, Policy policy, const NameSettings& names);
   /// The host's addresses, routes or links changed; `is_address_lost`: one was removed.
   void on_host_change(Instant now, bool is_address_lost);
 

@@ -14,6 +14,8 @@ namespace {
 constexpr std::uint32_t kMagic = 0x70636f31;
 constexpr std::size_t kLongestText = 4096;
 constexpr std::size_t kMaxRules = 1'000'000;
+// Of one without texts: their lengths, the numbers and the marks.
+constexpr std::size_t kShortestRule = 52;
 constexpr std::size_t kMaxOverrides = 65'536;
 constexpr std::size_t kMaxDnsTypes = 256;
 
@@ -218,24 +220,52 @@ std::vector<std::uint8_t> encode_snapshot(const PolicySnapshot& snapshot) {
   return out.take();
 }
 
-std::optional<PolicySnapshot> decode_snapshot(Bytes octets) {
-  Reader in(octets);
-  if (in.number<std::uint32_t>() != kMagic) return std::nullopt;
-  PolicySnapshot snapshot;
-  PolicyInput& policy = snapshot.policy;
-  policy.default_action = in.enumerator(DefaultAction::kAsk);
-  policy.mode = in.enumerator(PolicyMode::kAsk);
-  policy.is_quic_by_name = in.truth();
-  policy.limits = take_limits(in);
-  snapshot.names = take_names(in);
-  const std::size_t overrides = in.count(kMaxOverrides);
-  for (std::size_t i = 0; i < overrides && in.is_good(); ++i) {
-    policy.overrides.push_back(take_override(in));
+struct SnapshotReader::Reading {
+  explicit Reading(std::vector<std::uint8_t> all) : octets(std::move(all)), in(octets) {
+    if (in.number<std::uint32_t>() != kMagic) in.fail();
+    PolicyInput& policy = snapshot.policy;
+    policy.default_action = in.enumerator(DefaultAction::kAsk);
+    policy.mode = in.enumerator(PolicyMode::kAsk);
+    policy.is_quic_by_name = in.truth();
+    policy.limits = take_limits(in);
+    snapshot.names = take_names(in);
+    const std::size_t overrides = in.count(kMaxOverrides);
+    for (std::size_t i = 0; i < overrides && in.is_good(); ++i) {
+      policy.overrides.push_back(take_override(in));
+    }
+    rules_left = in.count(kMaxRules);
+    // No more than can really have come.
+    policy.rules.reserve(std::min(rules_left, octets.size() / kShortestRule));
   }
-  const std::size_t rules = in.count(kMaxRules);
-  for (std::size_t i = 0; i < rules && in.is_good(); ++i) policy.rules.push_back(take_rule(in));
-  if (!in.is_at_end()) return std::nullopt;
-  return snapshot;
+
+  std::vector<std::uint8_t> octets;
+  Reader in;
+  PolicySnapshot snapshot;
+  std::size_t rules_left = 0;
+};
+
+SnapshotReader::SnapshotReader(std::vector<std::uint8_t> octets)
+    : reading_(std::make_unique<Reading>(std::move(octets))) {}
+SnapshotReader::~SnapshotReader() = default;
+SnapshotReader::SnapshotReader(SnapshotReader&&) noexcept = default;
+SnapshotReader& SnapshotReader::operator=(SnapshotReader&&) noexcept = default;
+
+SnapshotReader::State SnapshotReader::step(std::size_t most) {
+  Reading& now = *reading_;
+  for (; most > 0 && now.rules_left > 0 && now.in.is_good(); --most, --now.rules_left) {
+    now.snapshot.policy.rules.push_back(take_rule(now.in));
+  }
+  if (!now.in.is_good()) return State::kBroken;
+  if (now.rules_left > 0) return State::kReading;
+  return now.in.is_at_end() ? State::kDone : State::kBroken;
+}
+
+PolicySnapshot SnapshotReader::take() { return std::move(reading_->snapshot); }
+
+std::optional<PolicySnapshot> decode_snapshot(Bytes octets) {
+  SnapshotReader reader({octets.begin(), octets.end()});
+  if (reader.step(kMaxRules) != SnapshotReader::State::kDone) return std::nullopt;
+  return reader.take();
 }
 
 SnapshotAssembly::State SnapshotAssembly::add(const Message& header, Bytes part) {

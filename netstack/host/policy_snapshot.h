@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -30,6 +31,26 @@ struct PolicySnapshot {
 [[nodiscard]] std::vector<std::uint8_t> encode_snapshot(const PolicySnapshot& snapshot);
 /// nullopt where it is not what encode_snapshot() makes.
 [[nodiscard]] std::optional<PolicySnapshot> decode_snapshot(Bytes octets);
+
+/// decode_snapshot() piece by piece.
+class SnapshotReader {
+ public:
+  enum class State : std::uint8_t { kReading, kDone, kBroken };
+
+  explicit SnapshotReader(std::vector<std::uint8_t> octets);
+  ~SnapshotReader();
+  SnapshotReader(SnapshotReader&&) noexcept;
+  SnapshotReader& operator=(SnapshotReader&&) noexcept;
+
+  /// Reads up to `most` rules further.
+  State step(std::size_t most);
+  /// Once done.
+  [[nodiscard]] PolicySnapshot take();
+
+ private:
+  struct Reading;
+  std::unique_ptr<Reading> reading_;
+};
 
 /// Puts the parts together.
 class SnapshotAssembly {

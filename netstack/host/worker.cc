@@ -14,6 +14,7 @@
 #include "netstack/host/guest_sockets.h"
 #include "netstack/host/host_monitor.h"
 #include "netstack/host/host_sockets.h"
+#include "netstack/host/policy_loader.h"
 #include "netstack/host/policy_snapshot.h"
 #include "netstack/host/route_query.h"
 #include "netstack/host/socket_options.h"
@@ -100,7 +101,8 @@ class KernelWorker final : public Worker {
   bool on_event(Instant now, const SocketEvent& event);
   bool on_tap(Instant now);
   bool on_control(Instant now);
-  void on_policy_part(Instant now, const Message& message, Bytes part);
+  void on_policy_part(const Message& message, Bytes part);
+  void load_policy(Instant now);
   void on_upstreams(const Message& message);
   void on_monitor(Instant now);
 
@@ -111,6 +113,7 @@ class KernelWorker final : public Worker {
   TapDevice tap_;
   ControlChannel control_;
   SnapshotAssembly policy_;
+  PolicyLoader loader_;
   std::vector<PublishedSocket> published_;
   KernelHostSockets host_;
   GuestSocketPool& pool_;
@@ -176,7 +179,8 @@ int KernelWorker::serve() {
   Instant now = monotonic_now();
   while (true) {
     const Instant due = std::min(translator_.next_deadline(), change_due_);
-    const std::span<const SocketEvent> events = loop_.wait(now, has_chores() ? now : due);
+    const bool is_waited_for = has_chores() || loader_.is_busy();
+    const std::span<const SocketEvent> events = loop_.wait(now, is_waited_for ? now : due);
     now = monotonic_now();
     for (const SocketEvent& event : events) {
       if (!on_event(now, event)) return 0;
@@ -186,6 +190,7 @@ int KernelWorker::serve() {
       translator_.on_host_change(now, pending_change_.is_address_lost);
       pending_change_ = {};
     }
+    if (loader_.is_busy()) load_policy(now);
     if (translator_.next_deadline() <= now) translator_.on_deadline(now);
     do_chores(now, events.empty());
     if (translator_.is_tap_gone()) return EBADFD;
@@ -261,7 +266,7 @@ bool KernelWorker::on_control(Instant now) {
       const bool is_yes = message.action == static_cast<std::uint8_t>(Action::kAllow);
       translator_.on_answer(now, message.id, is_yes);
     }
-    if (message.kind == MessageKind::kPolicyPart) on_policy_part(now, message, received->part);
+    if (message.kind == MessageKind::kPolicyPart) on_policy_part(message, received->part);
     if (message.kind == MessageKind::kListFlows) {
       control_.end_list(translator_.list_flows(message.cursor));
     }
@@ -271,7 +276,7 @@ bool KernelWorker::on_control(Instant now) {
   }
 }
 
-void KernelWorker::on_policy_part(Instant now, const Message& message, Bytes part) {
+void KernelWorker::on_policy_part(const Message& message, Bytes part) {
   switch (policy_.add(message, part)) {
     case SnapshotAssembly::State::kIncomplete:
       return;
@@ -280,10 +285,15 @@ void KernelWorker::on_policy_part(Instant now, const Message& message, Bytes par
     case SnapshotAssembly::State::kComplete:
       break;
   }
-  std::optional<PolicySnapshot> snapshot = decode_snapshot(policy_.take());
-  if (!snapshot) return control_.policy_refused(message.generation);
-  translator_.set_policy(now, Policy(std::move(snapshot->policy)), snapshot->names);
-  control_.policy_taken(message.generation);
+  loader_.add(message.generation, policy_.take());
+}
+
+void KernelWorker::load_policy(Instant now) {
+  std::optional<PolicyLoader::Loaded> loaded = loader_.step();
+  if (!loaded) return;
+  if (!loaded->policy) return control_.policy_refused(loaded->generation);
+  loader_.retire(translator_.set_policy(now, std::move(*loaded->policy), loaded->names));
+  control_.policy_taken(loaded->generation);
 }
 
 void KernelWorker::on_upstreams(const Message& message) {

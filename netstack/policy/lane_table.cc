@@ -2,6 +2,7 @@
 
 #include <queue>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "netstack/policy/search.h"
@@ -100,7 +101,39 @@ std::vector<LaneTable::Segment> LaneTable::cut(std::vector<Interval>& intervals)
   return segments;
 }
 
+void LaneTable::keep_deciding(std::vector<Interval>& intervals) {
+  const auto place = [](const Interval& interval) {
+    return std::tie(interval.first, interval.last, interval.match);
+  };
+  std::ranges::sort(intervals, {}, place);
+  const auto behind = std::unique(
+      intervals.begin(), intervals.end(),
+      [](const Interval& a, const Interval& b) { return a.first == b.first && a.last == b.last; });
+  intervals.erase(behind, intervals.end());
+}
+
+// Where one rule stands alone, and its intervals are those of an earlier one.
+std::optional<LaneTable::Lanes> LaneTable::find_recent(
+    const std::vector<Interval>& intervals) const {
+  if (intervals.empty()) return std::nullopt;
+  const Match only = intervals.front().match;
+  for (const Shape& shape : recent_) {
+    const bool is_equal = std::ranges::equal(
+        shape.intervals, intervals, [only](const Interval& known, const Interval& interval) {
+          return known.first == interval.first && known.last == interval.last &&
+                 interval.match == only;
+        });
+    if (!is_equal) continue;
+    Lanes lanes = shape.lanes;
+    lanes.only = only;
+    return lanes;
+  }
+  return std::nullopt;
+}
+
 LaneTable::Lanes LaneTable::add(std::vector<Interval>& intervals) {
+  if (const std::optional<Lanes> known = find_recent(intervals)) return *known;
+  const std::vector<Interval> given = intervals;
   for (const Interval& interval : intervals) {
     has_purpose_[(interval.first >> 16) / kProtocols] = true;
   }
@@ -112,6 +145,9 @@ LaneTable::Lanes LaneTable::add(std::vector<Interval>& intervals) {
   });
   if (is_alone && !segments.empty()) {
     share(segments, lanes);
+    const bool is_one_rule = std::ranges::all_of(
+        given, [&](const Interval& interval) { return interval.match == given.front().match; });
+    if (is_one_rule) recent_[next_recent_++ % kRecentShapes] = {given, lanes};
   } else {
     segments_.insert(segments_.end(), segments.begin(), segments.end());
   }

@@ -88,6 +88,8 @@ class LaneTable {
   static void add_intervals(const Rule& rule, const Match& match, bool is_quic_by_name,
                             std::vector<Interval>& out);
 
+  /// Of intervals that are equal, keeps the one whose rule decides; the order is another one then.
+  static void keep_deciding(std::vector<Interval>& intervals);
   /// Cuts the overlapping intervals of one place into segments; `intervals` are sorted.
   [[nodiscard]] Lanes add(std::vector<Interval>& intervals);
   /// Whether any rule was added for the purpose.
@@ -115,11 +117,22 @@ class LaneTable {
     Match match;  // of a shape that is shared, the first rule that had it
   };
 
+  // One rule's intervals, and the segments that they were cut into. Most rules are of the shape of
+  // one of the last few: looking there costs less than cutting.
+  struct Shape {
+    std::vector<Interval> intervals;
+    Lanes lanes;
+  };
+  static constexpr std::size_t kRecentShapes = 8;
+
+  [[nodiscard]] std::optional<Lanes> find_recent(const std::vector<Interval>& intervals) const;
   [[nodiscard]] static std::vector<Segment> cut(std::vector<Interval>& intervals);
   void share(std::vector<Segment>& segments, Lanes& lanes);
 
   std::vector<Segment> segments_;
   std::map<std::vector<std::uint32_t>, std::uint32_t> shapes_;  // keys, to their first segment
+  std::array<Shape, kRecentShapes> recent_;
+  std::size_t next_recent_ = 0;
   std::array<bool, kPurposes> has_purpose_{};
 };
 

@@ -40,36 +40,81 @@ std::uint64_t hash_of(Bytes wire) {
   return hash;
 }
 
-bool is_less(Bytes one, Bytes other) { return std::ranges::lexicographical_compare(one, other); }
-
 }  // namespace
 
-void NameIndex::build(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table) {
-  std::vector<std::uint32_t> sorted;
-  for (std::uint32_t i = 0; i < rules.size(); ++i) {
-    if (rules[i].to.kind == Destination::Kind::kName) sorted.push_back(i);
+void NameIndex::collect(std::span<const Rule> rules, std::size_t most) {
+  Building& now = *building_;
+  const std::size_t behind = std::min(rules.size(), now.next + most);
+  for (; now.next < behind; ++now.next) {
+    const Destination& to = rules[now.next].to;
+    if (to.kind != Destination::Kind::kName) continue;
+    now.sorted.push_back({hash_of(to.pattern.name.wire()), static_cast<std::uint32_t>(now.next)});
   }
-  const auto wire = [&](std::uint32_t rule) { return rules[rule].to.pattern.name.wire(); };
-  std::ranges::sort(sorted, [&](std::uint32_t a, std::uint32_t b) {
-    if (is_less(wire(a), wire(b))) return true;
-    return a < b && !is_less(wire(b), wire(a));
-  });
-  for (auto first = sorted.begin(); first != sorted.end();) {
-    const auto behind = std::find_if(first, sorted.end(), [&](std::uint32_t rule) {
-      return !std::ranges::equal(wire(rule), wire(*first));
-    });
-    add_entry(rules, {first, behind}, is_quic_by_name, table);
-    first = behind;
-  }
-  fill_slots();
+  if (behind < rules.size()) return;
+  now.next = 0;
+  now.stage = Building::Stage::kSort;
 }
 
-void NameIndex::add_entry(std::span<const Rule> rules, std::span<const std::uint32_t> of_one_name,
+void NameIndex::add_entries(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table,
+                            std::size_t most) {
+  Building& now = *building_;
+  const auto wire = [&](const NameRule& rule) { return rules[rule.rule].to.pattern.name.wire(); };
+  const std::size_t behind = std::min(now.sorted.size(), now.next + most);
+  while (now.next < behind) {
+    const NameRule& first = now.sorted[now.next];
+    const auto from = now.sorted.begin() + static_cast<std::ptrdiff_t>(now.next);
+    const auto to = std::find_if(from, now.sorted.end(), [&](const NameRule& rule) {
+      return rule.hash != first.hash || !std::ranges::equal(wire(rule), wire(first));
+    });
+    now.hashes.push_back(first.hash);
+    add_entry(rules, {from, to}, is_quic_by_name, table);
+    now.next += static_cast<std::size_t>(to - from);
+  }
+  if (now.next < now.sorted.size()) return;
+  now.next = 0;
+  now.stage = Building::Stage::kSlots;
+  // At most half full, so that a suffix without a rule meets a free slot at once.
+  slots_.assign(std::bit_ceil(2 * entries_.size() + 1), Slot());
+}
+
+bool NameIndex::build_some(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table,
+                           std::size_t most) {
+  if (!building_) building_.emplace();
+  switch (building_->stage) {
+    case Building::Stage::kCollect:
+      collect(rules, most);
+      return false;
+    case Building::Stage::kSort:
+      std::ranges::sort(building_->sorted, [&](const NameRule& a, const NameRule& b) {
+        if (a.hash != b.hash) return a.hash < b.hash;
+        const Bytes one = rules[a.rule].to.pattern.name.wire();
+        const Bytes other = rules[b.rule].to.pattern.name.wire();
+        // Two names of one hash are next to nobody's luck; still each has its rules together.
+        if (!std::ranges::equal(one, other)) {
+          return std::ranges::lexicographical_compare(one, other);
+        }
+        return a.rule < b.rule;
+      });
+      building_->stage = Building::Stage::kEntries;
+      return false;
+    case Building::Stage::kEntries:
+      add_entries(rules, is_quic_by_name, table, most);
+      return false;
+    case Building::Stage::kSlots:
+      if (!fill_slots(most)) return false;
+      building_.reset();
+      return true;
+  }
+  return true;
+}
+
+void NameIndex::add_entry(std::span<const Rule> rules, std::span<const NameRule> of_one_name,
                           bool is_quic_by_name, LaneTable& table) {
   const auto make_side = [&](NamePattern::Kind other_side) {
     Side side{.first_type = static_cast<std::uint32_t>(types_.size())};
     std::vector<LaneTable::Interval> intervals;
-    for (const std::uint32_t index : of_one_name) {
+    for (const NameRule& named : of_one_name) {
+      const std::uint32_t index = named.rule;
       const Rule& rule = rules[index];
       if (rule.to.pattern.kind == other_side) continue;
       LaneTable::add_intervals(rule, Match(rule, index), is_quic_by_name, intervals);
@@ -80,7 +125,7 @@ void NameIndex::add_entry(std::span<const Rule> rules, std::span<const std::uint
     side.type_count = static_cast<std::uint32_t>(types_.size()) - side.first_type;
     return side;
   };
-  const Bytes wire = rules[of_one_name[0]].to.pattern.name.wire();
+  const Bytes wire = rules[of_one_name[0].rule].to.pattern.name.wire();
   most_labels_ = std::max(most_labels_, labels_of(wire).count);
   entries_.push_back({.octets = static_cast<std::uint32_t>(octets_.size()),
                       .size = static_cast<std::uint32_t>(wire.size()),
@@ -97,15 +142,17 @@ std::size_t NameIndex::slot_of(std::uint64_t hash) const {
   return ((hash * kSlotFactor) >> 32) & (slots_.size() - 1);
 }
 
-void NameIndex::fill_slots() {
-  // At most half full, so that a suffix without a rule meets a free slot at once.
-  slots_.assign(std::bit_ceil(2 * entries_.size() + 1), Slot());
-  for (std::uint32_t i = 0; i < entries_.size(); ++i) {
-    const std::uint64_t hash = hash_of(wire_of(entries_[i]));
+bool NameIndex::fill_slots(std::size_t most) {
+  Building& now = *building_;
+  const std::size_t behind = std::min(entries_.size(), now.next + most);
+  for (; now.next < behind; ++now.next) {
+    const std::uint64_t hash = now.hashes[now.next];
     std::size_t slot = slot_of(hash);
     while (slots_[slot].entry != 0) slot = (slot + 1) & (slots_.size() - 1);
-    slots_[slot] = {.tag = static_cast<std::uint32_t>(hash), .entry = i + 1};
+    slots_[slot] = {.tag = static_cast<std::uint32_t>(hash),
+                    .entry = static_cast<std::uint32_t>(now.next) + 1};
   }
+  return now.next == entries_.size();
 }
 
 const NameIndex::Entry* NameIndex::find_entry(std::uint64_t hash, Bytes suffix) const {

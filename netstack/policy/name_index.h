@@ -4,11 +4,12 @@
 // rules say of that very name, and what they say of the names below it. A name is looked up as
 // itself and as each of its suffixes, from the right, with one running hash; no more labels are
 // tried than the longest rule has, so that a guest's deep names cost no more than anybody's.
-// Nothing allocates after build().
+// Nothing allocates once it is built.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,8 +37,9 @@ class NameIndex {
     std::size_t count_ = 0;
   };
 
-  /// Once. The rules of other kinds are passed over.
-  void build(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table);
+  /// As PrefixIndex::build_some().
+  [[nodiscard]] bool build_some(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table,
+                                std::size_t most);
 
   [[nodiscard]] bool is_empty() const { return entries_.empty(); }
   /// Letter case does not count.
@@ -68,13 +70,31 @@ class NameIndex {
     Side below;
   };
 
-  void add_entry(std::span<const Rule> rules, std::span<const std::uint32_t> of_one_name,
+  struct NameRule {
+    std::uint64_t hash = 0;
+    std::uint32_t rule = 0;
+  };
+  // What is needed while it is built: the rules by the hash of their names, those of one name
+  // together; then an entry for each name; then the slots.
+  struct Building {
+    enum class Stage : std::uint8_t { kCollect, kSort, kEntries, kSlots };
+    Stage stage = Stage::kCollect;
+    std::size_t next = 0;  // in the rules, in `sorted`, or in the entries
+    std::vector<NameRule> sorted;
+    std::vector<std::uint64_t> hashes;  // of the entries
+  };
+
+  void collect(std::span<const Rule> rules, std::size_t most);
+  void add_entries(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table,
+                   std::size_t most);
+  void add_entry(std::span<const Rule> rules, std::span<const NameRule> of_one_name,
                  bool is_quic_by_name, LaneTable& table);
-  void fill_slots();
+  bool fill_slots(std::size_t most);
   [[nodiscard]] Bytes wire_of(const Entry& entry) const;
   [[nodiscard]] const Entry* find_entry(std::uint64_t hash, Bytes suffix) const;
   [[nodiscard]] std::size_t slot_of(std::uint64_t hash) const;
 
+  std::optional<Building> building_;
   std::vector<Slot> slots_;  // a power of two of them
   std::vector<Entry> entries_;
   std::vector<std::uint8_t> octets_;

@@ -105,7 +105,16 @@ std::string_view reason_name(Reason reason) {
   return "unknown";
 }
 
-Policy::Policy(PolicyInput input) : input_(std::move(input)), index_(input_) {}
+Policy::Policy(PolicyInput input) : input_(std::move(input)) {
+  while (!index_.build_some(input_, input_.rules.size() + 1)) {
+  }
+}
+
+bool Policy::forget_some(std::size_t most) {
+  std::vector<Rule>& rules = input_.rules;
+  rules.resize(rules.size() - std::min(rules.size(), most));
+  return rules.empty();
+}
 
 bool Policy::is_default_asked() const {
   return input_.default_action == DefaultAction::kAsk ||

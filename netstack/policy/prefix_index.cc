@@ -15,6 +15,13 @@ std::uint64_t number_of(Bytes octets) {
   return number;
 }
 
+template <class Boundary>
+void put_boundary(std::vector<Boundary>& boundaries, const Boundary& boundary) {
+  const bool is_again = !boundaries.empty() && boundaries.back().key == boundary.key;
+  if (is_again) boundaries.pop_back();
+  boundaries.push_back(boundary);
+}
+
 }  // namespace
 
 PrefixIndex::Key PrefixIndex::key_of(const IpAddress& address) {
@@ -42,6 +49,9 @@ std::optional<PrefixIndex::Key> PrefixIndex::key_behind(const Key& key, unsigned
 PrefixIndex::Boundaries PrefixIndex::make_boundaries(const std::vector<Boundary>& list) {
   Boundaries boundaries;
   std::vector<std::uint64_t> highs;
+  highs.reserve(list.size());
+  boundaries.lows.reserve(list.size());
+  boundaries.nodes.reserve(list.size());
   for (const Boundary& boundary : list) {
     highs.push_back(boundary.key.high);
     boundaries.lows.push_back(boundary.key.low);
@@ -51,65 +61,110 @@ PrefixIndex::Boundaries PrefixIndex::make_boundaries(const std::vector<Boundary>
   return boundaries;
 }
 
-void PrefixIndex::build_family(std::span<const Rule> rules, Family family, LaneTable& table) {
-  std::vector<PrefixRule> sorted;
-  for (std::uint32_t i = 0; i < rules.size(); ++i) {
-    const Destination& to = rules[i].to;
-    if (to.kind != Destination::Kind::kPrefix || to.prefix.address().family() != family) continue;
-    sorted.push_back(
-        {key_of(to.prefix.address()), static_cast<std::uint8_t>(to.prefix.length()), i});
+void PrefixIndex::collect(std::span<const Rule> rules, std::size_t most) {
+  Building& now = *building_;
+  const std::size_t behind = std::min(rules.size(), now.next + most);
+  for (; now.next < behind; ++now.next) {
+    const Destination& to = rules[now.next].to;
+    const bool is_here =
+        to.kind == Destination::Kind::kPrefix && to.prefix.address().family() == now.family;
+    if (!is_here) continue;
+    now.sorted.push_back({key_of(to.prefix.address()),
+                          static_cast<std::uint8_t>(to.prefix.length()),
+                          static_cast<std::uint32_t>(now.next)});
   }
-  std::ranges::sort(sorted, [](const PrefixRule& a, const PrefixRule& b) {
-    return std::tie(a.key, a.length, a.rule) < std::tie(b.key, b.length, b.rule);
-  });
-
-  struct Open {
-    std::uint32_t node = kNone;
-    std::optional<Key> behind;
-  };
-  std::vector<Boundary> boundaries;
-  const auto put_boundary = [&](const Key& key, std::uint32_t node) {
-    const bool is_again = !boundaries.empty() && boundaries.back().key == key;
-    if (is_again) boundaries.pop_back();
-    boundaries.push_back({key, node});
-  };
-  std::vector<Open> open;  // The prefixes around the current one, outermost first.
-  const auto close_last = [&] {
-    const std::optional<Key> behind = open.back().behind;
-    const std::uint32_t around = nodes_[open.back().node].around;
-    open.pop_back();
-    if (behind) put_boundary(*behind, around);
-  };
-  std::vector<LaneTable::Interval> intervals;
-  for (std::size_t i = 0; i < sorted.size();) {
-    const Key key = sorted[i].key;
-    const std::uint8_t length = sorted[i].length;
-    intervals.clear();
-    for (; i < sorted.size() && sorted[i].key == key && sorted[i].length == length; ++i) {
-      const Rule& rule = rules[sorted[i].rule];
-      LaneTable::add_intervals(rule, Match(rule, sorted[i].rule), false, intervals);
-    }
-    while (!open.empty() && open.back().behind && !(key < *open.back().behind)) close_last();
-    const auto index = static_cast<std::uint32_t>(nodes_.size());
-    nodes_.push_back({.around = open.empty() ? kNone : open.back().node,
-                      .lanes = table.add(intervals),
-                      .is_one_address = length == (family == Family::kIpv4 ? 32 : 128)});
-    put_boundary(key, index);
-    open.push_back({index, key_behind(key, length)});
-  }
-  while (!open.empty()) close_last();
-  boundaries_[family_index(family)] = make_boundaries(boundaries);
+  if (behind < rules.size()) return;
+  now.next = 0;
+  now.stage = Building::Stage::kSort;
 }
 
-void PrefixIndex::build(std::span<const Rule> rules, LaneTable& table) {
-  build_family(rules, Family::kIpv4, table);
-  build_family(rules, Family::kIpv6, table);
-  std::vector<LaneTable::Interval> intervals;
-  for (std::uint32_t i = 0; i < rules.size(); ++i) {
-    if (rules[i].to.kind != Destination::Kind::kPrefix) continue;
-    LaneTable::add_intervals(rules[i], Match(rules[i], i), false, intervals);
+void PrefixIndex::close_last() {
+  Building& now = *building_;
+  const std::optional<Key> behind = now.open.back().behind;
+  const std::uint32_t around = nodes_[now.open.back().node].around;
+  now.open.pop_back();
+  if (behind) put_boundary(now.boundaries, Boundary{*behind, around});
+}
+
+// The node of the next prefix, with all rules that have it.
+void PrefixIndex::add_node(std::span<const Rule> rules, LaneTable& table) {
+  Building& now = *building_;
+  const Key key = now.sorted[now.next].key;
+  const std::uint8_t length = now.sorted[now.next].length;
+  now.intervals.clear();
+  for (; now.next < now.sorted.size(); ++now.next) {
+    const PrefixRule& here = now.sorted[now.next];
+    if (here.key != key || here.length != length) break;
+    LaneTable::add_intervals(rules[here.rule], Match(rules[here.rule], here.rule), false,
+                             now.intervals);
   }
-  all_ = table.add(intervals);
+  while (!now.open.empty() && now.open.back().behind && !(key < *now.open.back().behind)) {
+    close_last();
+  }
+  const auto index = static_cast<std::uint32_t>(nodes_.size());
+  nodes_.push_back({.around = now.open.empty() ? kNone : now.open.back().node,
+                    .lanes = table.add(now.intervals),
+                    .is_one_address = length == (now.family == Family::kIpv4 ? 32 : 128)});
+  put_boundary(now.boundaries, Boundary{key, index});
+  now.open.push_back({index, key_behind(key, length)});
+}
+
+void PrefixIndex::add_nodes(std::span<const Rule> rules, LaneTable& table, std::size_t most) {
+  Building& now = *building_;
+  const std::size_t behind = std::min(now.sorted.size(), now.next + most);
+  while (now.next < behind) add_node(rules, table);
+  if (now.next < now.sorted.size()) return;
+  while (!now.open.empty()) close_last();
+  now.stage = Building::Stage::kBoundaries;
+}
+
+// Rules have few shapes, so that not many of their intervals are different ones.
+bool PrefixIndex::add_to_all(std::span<const Rule> rules, LaneTable& table, std::size_t most) {
+  Building& now = *building_;
+  const std::size_t behind = std::min(rules.size(), now.next + most);
+  for (; now.next < behind; ++now.next) {
+    if (rules[now.next].to.kind != Destination::Kind::kPrefix) continue;
+    const auto index = static_cast<std::uint32_t>(now.next);
+    LaneTable::add_intervals(rules[index], Match(rules[index], index), false, now.intervals);
+    if (now.intervals.size() < now.compact_at) continue;
+    LaneTable::keep_deciding(now.intervals);
+    now.compact_at = std::max(now.compact_at, 2 * now.intervals.size());
+  }
+  if (now.next < rules.size()) return false;
+  LaneTable::keep_deciding(now.intervals);
+  all_ = table.add(now.intervals);
+  return true;
+}
+
+bool PrefixIndex::build_some(std::span<const Rule> rules, LaneTable& table, std::size_t most) {
+  if (!building_) building_.emplace();
+  Building& now = *building_;
+  switch (now.stage) {
+    case Building::Stage::kCollect:
+      collect(rules, most);
+      return false;
+    case Building::Stage::kSort:
+      std::ranges::sort(now.sorted, [](const PrefixRule& a, const PrefixRule& b) {
+        return std::tie(a.key, a.length, a.rule) < std::tie(b.key, b.length, b.rule);
+      });
+      now.stage = Building::Stage::kNodes;
+      return false;
+    case Building::Stage::kNodes:
+      add_nodes(rules, table, most);
+      return false;
+    case Building::Stage::kBoundaries: {
+      boundaries_[family_index(now.family)] = make_boundaries(now.boundaries);
+      const bool is_last = now.family == Family::kIpv6;
+      now = Building{.stage = is_last ? Building::Stage::kAll : Building::Stage::kCollect,
+                     .family = Family::kIpv6};
+      return false;
+    }
+    case Building::Stage::kAll:
+      if (!add_to_all(rules, table, most)) return false;
+      building_.reset();
+      return true;
+  }
+  return true;
 }
 
 PrefixIndex::Place PrefixIndex::place_of(const IpAddress& address) const {

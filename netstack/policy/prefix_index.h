@@ -3,7 +3,7 @@
 // Each family is one sorted list of boundaries: from a boundary to the next, the same set of
 // prefixes holds every address, named by its innermost node; a node knows the node around it. One
 // binary search and a walk outwards (as many steps as rules nest, mostly one or two) visits every
-// prefix that holds an address. Nothing allocates after build().
+// prefix that holds an address. Nothing allocates once it is built.
 #pragma once
 
 #include <array>
@@ -25,8 +25,9 @@ class PrefixIndex {
     std::uint32_t node = kNone;
   };
 
-  /// Once. The rules of other kinds are passed over.
-  void build(std::span<const Rule> rules, LaneTable& table);
+  /// Goes on building, about `most` rules further; true when it is done. The rules of other kinds
+  /// are passed over; `rules` and `table` are the same in every call.
+  [[nodiscard]] bool build_some(std::span<const Rule> rules, LaneTable& table, std::size_t most);
 
   [[nodiscard]] Place place_of(const IpAddress& address) const;
   /// Of the rules with a prefix that holds the place's address, the one that decides.
@@ -71,11 +72,34 @@ class PrefixIndex {
     std::uint32_t rule = 0;
   };
 
+  struct Open {
+    std::uint32_t node = kNone;
+    std::optional<Key> behind;
+  };
+  // What is needed while it is built: first a family's rules in order, then its nodes and
+  // boundaries; at last what all rules say together.
+  struct Building {
+    enum class Stage : std::uint8_t { kCollect, kSort, kNodes, kBoundaries, kAll };
+    Stage stage = Stage::kCollect;
+    Family family = Family::kIpv4;
+    std::size_t next = 0;  // in the rules, or in `sorted`
+    std::vector<PrefixRule> sorted;
+    std::vector<Boundary> boundaries;
+    std::vector<Open> open;  // the prefixes around the current one, outermost first
+    std::vector<LaneTable::Interval> intervals;
+    std::size_t compact_at = 4096;
+  };
+
   static Key key_of(const IpAddress& address);
   static std::optional<Key> key_behind(const Key& key, unsigned length);
-  void build_family(std::span<const Rule> rules, Family family, LaneTable& table);
+  void collect(std::span<const Rule> rules, std::size_t most);
+  void add_nodes(std::span<const Rule> rules, LaneTable& table, std::size_t most);
+  void add_node(std::span<const Rule> rules, LaneTable& table);
+  void close_last();
+  bool add_to_all(std::span<const Rule> rules, LaneTable& table, std::size_t most);
   static Boundaries make_boundaries(const std::vector<Boundary>& list);
 
+  std::optional<Building> building_;
   std::array<Boundaries, 2> boundaries_;
   std::vector<Node> nodes_;
   LaneTable::Lanes all_;

@@ -4,9 +4,27 @@
 
 namespace cordon {
 
-RuleIndex::RuleIndex(const PolicyInput& input) {
-  prefixes_.build(input.rules, table_);
-  names_.build(input.rules, input.is_quic_by_name, table_);
+bool RuleIndex::build_some(const PolicyInput& input, std::size_t most) {
+  switch (stage_) {
+    case Stage::kPrefixes:
+      if (prefixes_.build_some(input.rules, table_, most)) stage_ = Stage::kNames;
+      return false;
+    case Stage::kNames:
+      if (!names_.build_some(input.rules, input.is_quic_by_name, table_, most)) return false;
+      stage_ = Stage::kRest;
+      return false;
+    case Stage::kRest:
+      add_rest(input);
+      stage_ = Stage::kDone;
+      return true;
+    case Stage::kDone:
+      return true;
+  }
+  return true;
+}
+
+// Class rules and those for the host door are few.
+void RuleIndex::add_rest(const PolicyInput& input) {
   std::array<std::vector<LaneTable::Interval>, kClasses> by_class;
   std::vector<LaneTable::Interval> door;
   for (std::uint32_t i = 0; i < input.rules.size(); ++i) {

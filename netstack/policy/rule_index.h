@@ -1,7 +1,7 @@
 // The rules, arranged so that one request meets only those that can match it: address rules by
 // prefix, name rules by suffix, class rules and the host door at one place each. The places of a
 // request are found once; then each question (what allows it, what denies it ...) is a few array
-// look-ups. Nothing allocates after the constructor.
+// look-ups. Nothing allocates once it is built.
 #pragma once
 
 #include <array>
@@ -18,8 +18,11 @@ namespace cordon {
 
 class RuleIndex {
  public:
+  /// No rules, until build_some() has said that it is done.
   RuleIndex() = default;
-  explicit RuleIndex(const PolicyInput& input);
+  /// Goes on building, about `most` rules further; true when it is done. `input` is the same in
+  /// every call.
+  [[nodiscard]] bool build_some(const PolicyInput& input, std::size_t most);
 
   [[nodiscard]] PrefixIndex::Place place_of(const IpAddress& address) const {
     return prefixes_.place_of(address);
@@ -72,7 +75,11 @@ class RuleIndex {
 
  private:
   static constexpr std::size_t kClasses = static_cast<std::size_t>(AddressClass::kPublic) + 1;
+  enum class Stage : std::uint8_t { kPrefixes, kNames, kRest, kDone };
 
+  void add_rest(const PolicyInput& input);
+
+  Stage stage_ = Stage::kPrefixes;
   LaneTable table_;
   PrefixIndex prefixes_;
   NameIndex names_;
