@@ -6,8 +6,8 @@
 //     opened tcp registry.npmjs.org:443 flow=3
 //
 // `rule=` is `default`, `floor` (with ` class=lan` or the like), `scope`, `rebind`, `no-name`,
-// `first-flight`, `limit` (with ` limit=up` or the like), `source`, or the rule that decided as it is
-// written:
+// `first-flight`, `limit` (with ` limit=up` or the like), `source`, or the rule that decided as it
+// is written:
 // `--deny=198.51.100.7`, `policy.toml:12`. Octets that come from the guest (programs' names,
 // queried names) are escaped.
 #pragma once

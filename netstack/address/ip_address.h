@@ -92,7 +92,7 @@ class IpAddress {
   // The octets as two numbers, the first one's octets in the higher. IPv4 fills half of the first.
   using Halves = std::array<std::uint64_t, 2>;
   [[nodiscard]] constexpr Halves halves() const {
-    Halves halves = std::bit_cast<Halves>(octets_);
+    auto halves = std::bit_cast<Halves>(octets_);
     if constexpr (std::endian::native == std::endian::little) {
       for (std::uint64_t& half : halves) half = std::byteswap(half);
     }

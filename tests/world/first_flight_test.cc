@@ -387,8 +387,9 @@ TEST(FirstFlightOfOthers, GoesOnAtOnceWhereItIsNeitherForCertain) {
 }
 
 const std::vector<std::string> kUndecided = {
-    "P",    "GET",  "GE",       "POST", "hello world",
-    "\r\n", "\x16", "\x16\x03", "PING", "a line that is longer than a few words and does not end"};
+    "P",    "GET",         "GE",
+    "POST", "hello world", "\r\n",
+    "\x16", "PING",        "a line that is longer than a few words and does not end"};
 
 TEST(FirstFlightUndecided, IsHeldForAMomentAndGoesOn) {
   for (const std::string& text : kUndecided) {

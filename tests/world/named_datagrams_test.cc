@@ -156,7 +156,7 @@ TEST(NamedUdpTrial, TurnsToTheNextAddressWhereTheHostCannotSend) {
   tried.send("one");
   tried.send("two");
   // Each send is tried twice, for the first may tell of an earlier datagram.
-  for (int i = 0; i < 4; ++i) tried.world.script.fails(Call::kSend, EHOSTUNREACH);
+  tried.world.script.fails(Call::kSend, EHOSTUNREACH, 4);
   tried.world.upstreams_answer();
   EXPECT_EQ(tried.sent(), (Sent{"198.51.100.3 one", "198.51.100.3 two"}));
   tried.world.expect_nothing();
@@ -210,7 +210,7 @@ TEST(NamedUdpTrial, AHostWithoutIpv6UsesTheOtherFamily) {
   for (const int error : {ENETUNREACH, EADDRNOTAVAIL}) {
     Tried tried({"2001:db8::1", "198.51.100.1"}, Family::kIpv6);
     tried.send("one");
-    for (int i = 0; i < 2; ++i) tried.world.script.fails(Call::kSend, error);
+    tried.world.script.fails(Call::kSend, error, 2);
     tried.world.upstreams_answer();
     EXPECT_EQ(tried.sent(), (Sent{"198.51.100.1 one"}));
     EXPECT_EQ(tried.world.sockets.open_count(OwnerKind::kUdp), 1U);
@@ -227,7 +227,7 @@ TEST(NamedUdpTrial, ANameOfIpv6AloneIsUnreachableWithoutIpv6) {
   for (const int error : {ENETUNREACH, EADDRNOTAVAIL}) {
     Tried tried({"2001:db8::1"});
     tried.send("one");
-    for (int i = 0; i < 2; ++i) tried.world.script.fails(Call::kSend, error);
+    tried.world.script.fails(Call::kSend, error, 2);
     tried.world.upstreams_answer();
     (void)tried.world.expect_icmp(3, 0);
     EXPECT_TRUE(tried.sent().empty());
