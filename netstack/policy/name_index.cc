@@ -79,7 +79,7 @@ void NameIndex::add_entries(std::span<const Rule> rules, bool is_quic_by_name, L
 
 bool NameIndex::build_some(std::span<const Rule> rules, bool is_quic_by_name, LaneTable& table,
                            std::size_t most) {
-  if (!building_) building_.emplace();
+  if (!building_) building_ = Building{};
   switch (building_->stage) {
     case Building::Stage::kCollect:
       collect(rules, most);

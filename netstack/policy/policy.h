@@ -195,7 +195,7 @@ class PolicyBuilder {
   /// Goes on, about `most` rules further (sorting them is one piece); true when it is done.
   [[nodiscard]] bool step(std::size_t most) { return index_.build_some(input_, most); }
   /// Once done.
-  [[nodiscard]] Policy take() { return Policy(std::move(input_), std::move(index_)); }
+  [[nodiscard]] Policy take() { return {std::move(input_), std::move(index_)}; }
 
  private:
   PolicyInput input_;

@@ -137,7 +137,7 @@ bool PrefixIndex::add_to_all(std::span<const Rule> rules, LaneTable& table, std:
 }
 
 bool PrefixIndex::build_some(std::span<const Rule> rules, LaneTable& table, std::size_t most) {
-  if (!building_) building_.emplace();
+  if (!building_) building_ = Building{};
   Building& now = *building_;
   switch (now.stage) {
     case Building::Stage::kCollect:
