@@ -137,7 +137,9 @@ class Nothing(NetworkTest):
         """Stopped at random moments of its start, its guest does not run, and nothing leaves for it; let go,
         the same run works."""
         stopped_early = 0
-        for turn in range(30):
+        for turn in range(90):
+            if turn >= 30 and stopped_early > 2:  # on a busy machine the seal often comes first
+                break
             with self.world.wire() as wire:
                 child, mark = self.start(f"early-{turn}")
                 wait_until(lambda: self.children(child.pid), "the translator")
