@@ -74,7 +74,9 @@ IoStatus repair(int descriptor, const Adoption& adoption) {
   const IoStatus connected = bind_and_connect(descriptor, adoption.remote, adoption.guest, 0);
   if (!connected) return connected;
   if (!repair_options(descriptor, adoption) || !repair_window(descriptor, adoption) ||
-      !set_option(descriptor, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP)) {
+      !set_option(descriptor, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP) ||
+      // Leaving repair mode forgets it. A server inside may want the port that the remote end has.
+      !set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)) {
     return std::unexpected(Errno{errno});
   }
   return {};

@@ -113,6 +113,15 @@ class Ends(NetworkTest):
                 wait_until(lambda: server.notes, "the server to see the end")
                 self.assertEqual(server.notes, ["ConnectionResetError"])
 
+    def test_a_port_of_a_remote_end_is_free_for_servers_inside(self):
+        """The remote end is a socket in the guest's own namespace, and yet takes no port from the guest."""
+        for port, (family, address) in enumerate(FAMILIES, 9050):
+            with self.subTest(family):
+                server, number = self.stream(address, port, servers.note_end)
+                self.guest.listen(port=port, address="::" if ":" in address else "0.0.0.0")
+                self.guest.hang_up(number=number)
+                wait_until(lambda: server.notes, "the server to see the end")
+
     def test_close_by_the_guest_is_an_end(self):
         for family, address in FAMILIES:
             with self.subTest(family):
