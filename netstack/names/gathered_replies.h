@@ -23,8 +23,8 @@ class GatheredReplies {
   [[nodiscard]] bool is_empty() const { return count_ == 0; }
 
  private:
-  // As many as a train has (UDP_MAX_SEGMENTS), of the size that every stub takes (RFC 1035 section
-  // 4.2.1).
+  // As many as a train has (UDP_MAX_SEGMENTS), of the size that every client takes (RFC 1035
+  // section 4.2.1).
   static constexpr std::size_t kMaxReplies = 64;
   static constexpr std::size_t kMaxOctets = 512;
 

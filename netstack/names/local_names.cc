@@ -5,7 +5,7 @@
 namespace cordon {
 namespace {
 
-// As long as the sandbox lives the answers do not change; a stub that caches them asks less.
+// As long as the sandbox lives the answers do not change; a client that caches them asks less.
 constexpr std::uint32_t kTtlSeconds = 300;
 
 constexpr std::string_view kZone = "cordon.internal";

@@ -11,10 +11,10 @@ namespace {
 constexpr std::size_t kMaxDatagramReply = 4096;
 // An address of the pool stays its name's, but whether the name still exists is asked again.
 constexpr std::uint32_t kPoolTtlSeconds = 60;
-// The same refusal again within this time is the stub's repetition.
+// The same refusal again within this time is the client's repetition.
 constexpr Duration kToldAgain = std::chrono::seconds(10);
 
-// The question's name as the guest wrote it: a stub may check the case of its letters (draft
+// The question's name as the guest wrote it: a client may check the case of its letters (draft
 // dns0x20).
 void restore_case(MutableBytes response, const DnsName& name) {
   const Bytes wire = name.wire();

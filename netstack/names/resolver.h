@@ -6,7 +6,7 @@
 //                                          that name, out of our own head
 //   a name that nothing may lead to        NXDOMAIN with EDE 17 (RFC 8914), and no packet to
 //   anybody
-//                                          (REFUSED or SERVFAIL would make a stub ask elsewhere)
+//                                          (REFUSED or SERVFAIL would make a client ask elsewhere)
 //   a name that only an answered question could lead to
 //                                          its addresses of the pool, and no packet to anybody yet
 //
@@ -87,7 +87,7 @@ class Resolver final : private UpstreamAnswers {
     Purpose purpose = Purpose::kPass;
     Family family = Family::kIpv4;  // kMap: that was asked upstream; kPin: of the question
   };
-  // Denials that were told lately: a stub asks for A and AAAA, and again.
+  // Denials that were told lately: a client asks for A and AAAA, and again.
   struct Told {
     std::uint64_t name = 0;
     Instant until{};

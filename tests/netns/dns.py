@@ -130,13 +130,13 @@ class Changes(NetworkTest):
         world.wait_until(lambda: self.resolves()[0] == ["198.51.100.21"], "the server that came back", 4)
 
     def test_stub_on_the_hosts_loopback(self):
-        stub = servers.DnsServer(self.world.host, "127.0.0.53", TABLE)
-        self.addCleanup(stub.close)
+        local = servers.DnsServer(self.world.host, "127.0.0.53", TABLE)
+        self.addCleanup(local.close)
         self.world.set_resolv_conf("nameserver 127.0.0.53\n")
         with Guest(self.world) as guest:
             got = guest.run(command=["dig", "+short", "+tries=1", "+time=3", "host.test"])
             self.assertEqual(got["out"].split(), [SERVER4], got)
-        self.assertTrue(stub.queries)
+        self.assertTrue(local.queries)
 
     def test_silent_server_is_passed_over_within_two_seconds(self):
         good = servers.DnsServer(self.world.ext, SECOND4, TABLE)

@@ -83,11 +83,11 @@ TEST_F(HostWatchFile, TellsAFileThatIsReplacedByRenaming) {
 }
 
 TEST_F(HostWatchFile, FollowsALinkAndItsTargetAndANewTarget) {
-  write(directory_ / "run" / "stub", "nameserver 127.0.0.53\n");
+  write(directory_ / "run" / "local", "nameserver 127.0.0.53\n");
   write(directory_ / "run" / "vpn", "nameserver 10.8.0.1\n");
-  std::filesystem::create_symlink("../run/stub", path_);
+  std::filesystem::create_symlink("../run/local", path_);
   open();
-  write(directory_ / "run" / "stub", "nameserver 127.0.0.54\n");
+  write(directory_ / "run" / "local", "nameserver 127.0.0.54\n");
   EXPECT_EQ(told_first(), "127.0.0.54");
   std::filesystem::create_symlink("../run/vpn", directory_ / "etc" / "new");
   std::filesystem::rename(directory_ / "etc" / "new", path_);
