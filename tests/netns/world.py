@@ -316,19 +316,19 @@ class World:
         return ["setpriv", "--reuid", str(ORDINARY_USER), "--regid", str(ORDINARY_USER),
                 "--clear-groups", "--"]
 
-    def arguments(self, command, options=PUBLIC):
-        return [*self.credentials(), self.program, "run", *options, "--", *command]
+    def arguments(self, command, options=PUBLIC, before=()):
+        return [*self.credentials(), *before, self.program, "run", *options, "--", *command]
 
     def environment(self):
         return {**os.environ, "HOME": str(SCRATCH / "home"), "LC_ALL": "C.UTF-8",
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
-    def start(self, command, options=PUBLIC, **popen):
-        """cordon run OPTIONS -- COMMAND, in host, as a child of its own session."""
+    def start(self, command, options=PUBLIC, before=(), **popen):
+        """BEFORE cordon run OPTIONS -- COMMAND, in host, as a child of its own session."""
         popen.setdefault("cwd", str(SCRATCH / "tmp"))
         popen.setdefault("env", self.environment())
         with self.host:
-            child = subprocess.Popen(self.arguments(command, options), start_new_session=True, **popen)
+            child = subprocess.Popen(self.arguments(command, options, before), start_new_session=True, **popen)
         self._children.append(child)
         return child
 
