@@ -61,6 +61,8 @@ The network inside
                           address of the sandbox's own for each; else open)
   --mtu BYTES             of the network interface, 1280 to 65520 (default: 1500)
   --subnet PREFIX         the subnet inside, IPv4 or IPv6 (default: one that this host does not use)
+  --workers N             threads that move streams, 1 to 16 (default: 1, and up to 4 where there
+                          are more than two processors)
 
 The command
   --map-root              the command sees itself as root (with no power outside its walls)

@@ -1,5 +1,7 @@
 #include "launcher/config.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace cordon {
@@ -43,6 +45,13 @@ std::vector<Endpoint> upstreams_of(const RunOptions& options, const ResolvConf& 
 
 }  // namespace
 
+unsigned default_workers(unsigned processors) {
+  // One or two are busy with the ends of the streams; a relay would only take turns with those.
+  constexpr unsigned kFewProcessors = 2;
+  constexpr unsigned kMostByDefault = 4;
+  return processors <= kFewProcessors ? 1 : std::min(processors, kMostByDefault);
+}
+
 IpAddress link_local_of(const MacAddress& mac) {
   constexpr std::uint8_t kUniversalBit = 0x02;
   return IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0,
@@ -61,6 +70,7 @@ Result<SandboxPlan> plan_sandbox(const RunOptions& options, const HostFacts& hos
   plan.descriptor_limit = kTranslatorDescriptors;
   if (options.is_offline) return plan;
 
+  plan.workers = options.workers.value_or(default_workers(host.processors));
   TranslatorConfig& translator = plan.translator;
   translator.upstreams = upstreams_of(options, host.resolv_conf);
   const auto used = with_upstreams(host.networks, translator.upstreams);

@@ -15,10 +15,14 @@ namespace cordon {
 struct HostFacts {
   ResolvConf resolv_conf;
   std::vector<HostNetwork> networks;
+  unsigned processors = 1;  // that we may use
 };
 
 /// The name by which the guest reaches the host's loopback, where the policy allows a port of it.
 inline constexpr std::string_view kHostDoorName = "host.cordon.internal";
+
+/// Threads that move streams where nobody says how many.
+[[nodiscard]] unsigned default_workers(unsigned processors);
 
 /// fe80::/64 and the modified EUI-64 of `mac` (RFC 4291 appendix A).
 [[nodiscard]] IpAddress link_local_of(const MacAddress& mac);

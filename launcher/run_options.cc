@@ -8,6 +8,7 @@
 
 #include "launcher/control_folder.h"
 #include "launcher/policy_words.h"
+#include "launcher/supervisor.h"
 #include "netstack/policy/destination.h"
 
 namespace cordon {
@@ -23,6 +24,7 @@ struct RawOptions {
   std::vector<std::string> subnet;
   std::vector<std::string> pass_fds;
   std::vector<std::string> mtu;
+  std::vector<std::string> workers;
   std::vector<std::string> log;
   std::vector<std::string> name;
   std::vector<std::string> policies;
@@ -64,6 +66,7 @@ std::vector<OptionSpec> specs_of(RawOptions& raw) {
       {.names = "--subnet", .values = &raw.subnet},
       {.names = "--pass-fd", .values = &raw.pass_fds},
       {.names = "--mtu", .values = &raw.mtu},
+      {.names = "--workers", .values = &raw.workers},
       {.names = "--log", .values = &raw.log},
       {.names = "--name", .values = &raw.name},
       {.names = "--offline", .is_set = &raw.is_offline},
@@ -140,6 +143,17 @@ Status read_mtu(const std::vector<std::string>& texts, RunOptions& options) {
   return {};
 }
 
+Status read_workers(const std::vector<std::string>& texts, RunOptions& options) {
+  if (texts.empty()) return {};
+  const auto workers = parse_number(texts.back());
+  if (!workers || *workers < 1 || *workers > kMaxWorkers) {
+    return plain_error(
+        fmt::format("--workers {}: must be a number from 1 to {}", texts.back(), kMaxWorkers));
+  }
+  options.workers = *workers;
+  return {};
+}
+
 Status read_subnet(const std::string& text, RunOptions& options) {
   const auto prefix = Prefix::parse(text);
   if (!prefix) {
@@ -194,7 +208,7 @@ Status refuse_contradictions(const RawOptions& raw) {
       {"policy", &raw.policies},    {"use", &raw.presets},     {"mode", &raw.modes},
       {"dns-mode", &raw.dns_modes}, {"allow", &raw.allow},     {"deny", &raw.deny},
       {"class", &raw.classes},      {"publish", &raw.publish}, {"dns", &raw.dns},
-      {"subnet", &raw.subnet},      {"mtu", &raw.mtu},
+      {"subnet", &raw.subnet},      {"mtu", &raw.mtu},         {"workers", &raw.workers},
   };
   for (const auto& [name, values] : network_options) {
     if (!values->empty()) {
@@ -263,6 +277,7 @@ Result<RunOptions> judge(const RawOptions& raw) {
   CORDON_TRY_STATUS(read_mode(raw, options));
   CORDON_TRY_STATUS(read_dns_mode(raw, options));
   CORDON_TRY_STATUS(read_mtu(raw.mtu, options));
+  CORDON_TRY_STATUS(read_workers(raw.workers, options));
   for (const std::string& text : raw.subnet) CORDON_TRY_STATUS(read_subnet(text, options));
   for (const std::string& text : raw.pass_fds) CORDON_TRY_STATUS(read_pass_fd(text, options));
   if (!raw.name.empty()) {

@@ -45,6 +45,7 @@ struct RunOptions {
   bool is_offline = false;
   std::vector<PublishSpec> publish;
   std::uint16_t mtu = 1500;
+  std::optional<unsigned> workers;     // --workers; none: as the machine's processors suggest
   std::optional<DnsChoice> dns_given;  // --dns
   DnsChoice dns;
   std::optional<Prefix> subnet_v4;

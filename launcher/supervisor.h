@@ -33,6 +33,9 @@ inline constexpr int kExitOwnFailure = 125;
 inline constexpr int kExitCannotExecute = 126;
 inline constexpr int kExitNotFound = 127;
 
+/// Threads that move streams in one translator; more would only share the pipes out thinner.
+inline constexpr unsigned kMaxWorkers = 16;
+
 struct SandboxPlan {
   std::vector<std::string> command;  // argv; command[0] is searched in PATH
   bool is_offline = false;           // only lo, no translator: `translator` and `published` unused
@@ -49,6 +52,8 @@ struct SandboxPlan {
   TranslatorConfig translator;
   std::vector<PublishedSocket> published;
   std::uint64_t descriptor_limit = 65536;  // the translator's NOFILE; lowered to the hard limit
+
+  unsigned workers = 1;  // threads that move streams: the main one, and relays
 
   /// Set by tests only, by no option: the isolation step of this name fails.
   std::string failing_step;

@@ -1,13 +1,17 @@
 #include "launcher/translator_process.h"
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <semaphore>
+#include <span>
 #include <string>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 #include "launcher/setup_channel.h"
 #include "netstack/host/guest_socket_pool.h"
@@ -20,6 +24,7 @@ namespace cordon {
 namespace {
 
 constexpr int kFailedStatus = 1;
+constexpr std::size_t kRelayStack = std::size_t{256} * 1024;
 
 GuestNetworkPlan network_plan(const TranslatorConfig& config) {
   const auto length = [](const LinkFamily& family) { return family.subnet.length(); };
@@ -78,6 +83,7 @@ TranslatorIsolationPlan isolation_plan(const SandboxPlan& plan, const Birth& bir
       .callers_uid = birth.callers_uid,
       .callers_gid = birth.callers_gid,
       .descriptor_limit = plan.descriptor_limit,
+      .relays = plan.workers - 1,
       .filter_mode = plan.explains_refused_calls ? FilterMode::kExplain : FilterMode::kKill,
       .failing_step = plan.failing_step};
   for (const PublishedSocket& published : plan.published) {
@@ -94,8 +100,61 @@ Status tell_network(const Birth& birth, GuestSide& side) {
   return send_setup(birth.setup.get(), message);
 }
 
+// What a relay says to the main thread before its life begins. It lies where the relay may still
+// touch it while it wakes the other up.
+struct RelayStart {
+  const TranslatorIsolationPlan* isolation = nullptr;
+  RelayThread* relay = nullptr;
+  std::binary_semaphore ready{0};
+  Status outcome;
+};
+
+// The relays of this process. Their threads refer to it until the process ends.
+struct Relaying {
+  RelayThreads relays;
+  std::array<RelayStart, kMaxWorkers> starts;
+};
+
+// The body of a relay's thread.
+void* live_relay(void* argument) {
+  RelayStart& start = *static_cast<RelayStart*>(argument);
+  (void)::pthread_setname_np(::pthread_self(), "cordon relay");
+  start.outcome = check_relay(*start.isolation);
+  if (start.outcome) {
+    start.relay->serve([&] { start.ready.release(); });
+  } else {
+    start.ready.release();
+  }
+  return nullptr;
+}
+
+Status start_relays(const TranslatorIsolationPlan& isolation, Relaying& relaying) {
+  pthread_attr_t attributes;
+  if (const int error = ::pthread_attr_init(&attributes); error != 0) {
+    return errno_error(error, "start a relay");
+  }
+  // A relay's stack is shallow; the usual 8 MiB would count where address space is limited.
+  (void)::pthread_attr_setstacksize(&attributes, kRelayStack);
+  (void)::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  const std::vector<std::unique_ptr<RelayThread>>& relays = relaying.relays.threads;
+  const std::span<RelayStart> starts = std::span(relaying.starts).first(relays.size());
+  for (std::size_t i = 0; i < relays.size(); ++i) {
+    starts[i].isolation = &isolation;
+    starts[i].relay = relays[i].get();
+    pthread_t thread{};
+    const int error = ::pthread_create(&thread, &attributes, live_relay, &starts[i]);
+    if (error != 0) return errno_error(error, "start a relay (fewer are needed with --workers 1)");
+  }
+  (void)::pthread_attr_destroy(&attributes);
+  for (RelayStart& start : starts) {
+    start.ready.acquire();
+    CORDON_TRY_STATUS(std::move(start.outcome));
+  }
+  return {};
+}
+
 // From birth to the end of the loop; returns only errors of the set-up.
-Result<int> live(SandboxPlan& plan, Birth& birth) {
+Result<int> live(SandboxPlan& plan, Birth& birth, Relaying& relaying) {
   const TranslatorIsolationPlan isolation = isolation_plan(plan, birth);
   CORDON_TRY(SelfCheckHandles handles, leave_callers_things(isolation));
   CORDON_TRY(const std::unique_ptr<GuestSocketPool> pool,
@@ -113,14 +172,18 @@ Result<int> live(SandboxPlan& plan, Birth& birth) {
                                 .link_index = side.network.link_index,
                                 .control = std::move(birth.control),
                                 .published = std::move(plan.published)};
-  CORDON_TRY(const std::unique_ptr<Worker> worker,
-             Worker::open(std::move(plan.translator), std::move(descriptors), *pool));
+  CORDON_TRY(relaying.relays, RelayThreads::open(isolation.relays));
+  CORDON_TRY(
+      const std::unique_ptr<Worker> worker,
+      Worker::open(std::move(plan.translator), std::move(descriptors), *pool, relaying.relays));
+  CORDON_TRY_STATUS(restrict_main(isolation));
+  CORDON_TRY_STATUS(start_relays(isolation, relaying));
   CORDON_TRY_STATUS(seal(isolation, std::move(handles)));
   meeting.sealed.release();
   CORDON_TRY_STATUS(
       send_setup(birth.setup.get(), {.step = SetupStep::kSealed, .number = used_chroot ? 1 : 0}));
   birth.setup.reset();
-  // The detached thread refers to this frame, so the process ends here and not by returning.
+  // The detached threads refer to this frame, so the process ends here and not by returning.
   ::_exit(worker->run() == 0 ? 0 : kFailedStatus);
 }
 
@@ -128,7 +191,8 @@ Result<int> live(SandboxPlan& plan, Birth& birth) {
   // A write that fails has nobody to be told to: without its words the supervisor tells the end
   // alone.
   (void)::dup2(birth.words.get(), STDERR_FILENO);
-  const Result<int> outcome = live(plan, birth);
+  Relaying relaying;
+  const Result<int> outcome = live(plan, birth, relaying);
   if (!outcome) {
     (void)send_setup(
         birth.setup.get(),

@@ -1,5 +1,5 @@
-// The translator as a process: forked off, isolated, two threads, then the worker's loop until the
-// supervisor closes the control channel.
+// The translator as a process: forked off, isolated, two threads and its relays, then the worker's
+// loop until the supervisor closes the control channel.
 #pragma once
 
 #include <sys/types.h>

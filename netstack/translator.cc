@@ -43,6 +43,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
                .host = seams.host,
                .guest = seams.guest,
                .streams = seams.streams,
+               .relays = seams.relays,
                .entropy = seams.entropy,
                .events = seams.events,
                .drops = drops_},
@@ -208,6 +209,7 @@ bool Translator::on_socket(Instant now, const SocketOwner& owner, const Readines
     case OwnerKind::kTap:
     case OwnerKind::kControl:
     case OwnerKind::kMonitor:
+    case OwnerKind::kRelays:
       break;
   }
   return false;
@@ -262,6 +264,7 @@ Policy Translator::set_policy(Instant now, Policy policy, const NameSettings& na
   config_.names = names;
   config_.names.pool_v4 = pool_v4;
   config_.names.pool_v6 = pool_v6;
+  tcp_.count_all_relayed();
   budgets_.set_policy(now, config_.policy);
   start_sweep(false);
   return before;

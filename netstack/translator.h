@@ -36,6 +36,7 @@ struct TranslatorSeams {
   RouteQuery& routes;
   Entropy& entropy;
   Events& events;
+  Relays* relays = nullptr;  // none: the translator moves every stream itself
 };
 
 struct TranslatorPorts {
@@ -60,6 +61,8 @@ class Translator {
   [[nodiscard]] Instant next_deadline() const;
   void on_deadline(Instant now);
 
+  /// A relay is done with a stream.
+  void on_relayed(Instant now, const RelayNews& news) { tcp_.on_relayed(now, news); }
   /// The supervisor has looked the process of a denial up and told it.
   void on_denial_told(std::uint32_t id) {
     refusals_.on_told(id);

@@ -22,6 +22,7 @@
 namespace cordon {
 namespace {
 
+// The main one and the guest side; relays come on top.
 constexpr unsigned kThreads = 2;
 constexpr int kTerminatedStatus = 128 + SIGTERM;
 
@@ -127,16 +128,25 @@ Status leave_file_system(const TranslatorIsolationPlan& plan, SelfCheckHandles& 
   return steps.check("session", start_session());
 }
 
-Status seal(const TranslatorIsolationPlan& plan, SelfCheckHandles handles) {
+Status restrict_main(const TranslatorIsolationPlan& plan) {
   const IsolationSteps steps = steps_of(plan);
-  CORDON_TRY_STATUS(steps.check("limits", limit_resources(plan.descriptor_limit)));
   CORDON_TRY_STATUS(steps.check("not dumpable", set_undumpable()));
   CORDON_TRY_STATUS(
       steps.check("capabilities", restrict_capabilities(KeptCapabilities::kNetAdmin)));
   CORDON_TRY_STATUS(steps.check("no_new_privs", set_no_new_privileges()));
   CORDON_TRY_STATUS(steps.check("no executable memory", deny_executable_memory()));
-  CORDON_TRY_STATUS(steps.check("landlock", forbid_all_files()));
-  CORDON_TRY_STATUS(steps.check("self check", self_check(std::move(handles), kThreads)));
+  return steps.check("landlock", forbid_all_files());
+}
+
+Status check_relay(const TranslatorIsolationPlan& plan) {
+  return steps_of(plan).check("relay self check", check_capabilities(KeptCapabilities::kNetAdmin));
+}
+
+Status seal(const TranslatorIsolationPlan& plan, SelfCheckHandles handles) {
+  const IsolationSteps steps = steps_of(plan);
+  CORDON_TRY_STATUS(steps.check("limits", limit_resources(plan.descriptor_limit)));
+  CORDON_TRY_STATUS(
+      steps.check("self check", self_check(std::move(handles), kThreads + plan.relays)));
   return steps.check("syscall filter", seal_translator(plan.filter_mode));
 }
 

@@ -12,13 +12,17 @@
 //     leave_file_system()
 //       root, session
 //     (opens what is still needed)
+//     restrict_main()
+//       dumpable, capabilities, no_new_privs, MDWE, Landlock
+//     (starts the relays, which inherit all of that)     relays: check_relay()
 //     seal()
-//       limits, dumpable, capabilities, no_new_privs, MDWE, Landlock, self check, filter (both
-//       threads)
+//       limits, self check, filter (all threads)
 //
 // Descriptors first, so that nothing later can leak. Files before capabilities: mounting needs
 // them. Dumpable after the id maps, whose files belong to root in a process that is not. Landlock
-// after the mounts, which it forbids. The filter last, because it forbids all of the above.
+// after the mounts, which it forbids. Relays as late as they can be, so that they have nothing to
+// give up, and the limits behind them: those forbid more threads. The filter last, because it
+// forbids all of the above.
 //
 // What the host's kernel still sees of a translator that was taken over: INET sockets of this user
 // to any address. The policy is no wall against that, and nothing here can be.
@@ -42,6 +46,7 @@ struct TranslatorIsolationPlan {
   std::uint32_t callers_uid = 0;      // as they are outside
   std::uint32_t callers_gid = 0;
   std::uint64_t descriptor_limit = 0;
+  unsigned relays = 0;  // threads beside the main one and the guest side
   FilterMode filter_mode = FilterMode::kKill;
   std::string failing_step;  // tests only
 };
@@ -66,7 +71,11 @@ struct GuestSide {
 [[nodiscard]] Status leave_file_system(const TranslatorIsolationPlan& plan,
                                        SelfCheckHandles& handles, bool& used_chroot);
 
-/// Main thread, when everything is open and both threads exist: steps 9 to 16.
+/// Main thread, when everything is open, and before it starts the relays: steps 9 to 13.
+[[nodiscard]] Status restrict_main(const TranslatorIsolationPlan& plan);
+/// Each relay: whether it has inherited what it should.
+[[nodiscard]] Status check_relay(const TranslatorIsolationPlan& plan);
+/// Main thread, when all threads exist: steps 14 to 16.
 [[nodiscard]] Status seal(const TranslatorIsolationPlan& plan, SelfCheckHandles handles);
 
 }  // namespace cordon

@@ -5,6 +5,7 @@
 #include <optional>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -97,6 +98,7 @@ Result<Prepared> prepare(const RunOptions& options) {
     host.resolv_conf = prepared.watch ? prepared.watch->current()
                                       : parse_resolv_conf(read_text_file("/etc/resolv.conf"));
     CORDON_TRY(host.networks, read_host_networks());
+    host.processors = std::thread::hardware_concurrency();
   }
   CORDON_TRY(prepared.plan, plan_sandbox(options, host));
   CORDON_TRY(prepared.plan.published, bind_published(options.publish));

@@ -135,6 +135,15 @@ bool Budgets::may_open(BudgetAccount account) const {
   return all_of(account, [](const Account& each) { return limit_of(each) == Limit::kNone; });
 }
 
+bool Budgets::bounds_octets(BudgetAccount account) const {
+  const auto is_free = [](const Account& each) {
+    const RuleLimits& limits = each.limits;
+    return limits.up_bytes == 0 && limits.down_bytes == 0 && limits.bytes_per_second == 0 &&
+           limits.until_seconds == 0;
+  };
+  return is_limited_ && !all_of(account, is_free);
+}
+
 bool Budgets::may_go_on(BudgetAccount account) const {
   return !is_limited_ || all_of(account, [](const Account& each) { return !each.is_over; });
 }

@@ -80,6 +80,8 @@ class Budgets {
 
   /// Whether anything has a limit at all.
   [[nodiscard]] bool is_limited() const { return is_limited_; }
+  /// Whether a flow's octets, or its time, are bounded: somebody has to count them as they move.
+  [[nodiscard]] bool bounds_octets(BudgetAccount account) const;
   /// Whether one more flow may begin.
   [[nodiscard]] bool may_open(BudgetAccount account) const;
   /// Whether flows that live may go on: the account's time is not over.

@@ -10,6 +10,7 @@
 #include "netstack/seams/events.h"
 #include "netstack/seams/guest_sockets.h"
 #include "netstack/seams/host_sockets.h"
+#include "netstack/seams/relays.h"
 
 namespace cordon {
 
@@ -28,6 +29,7 @@ struct FlowContext {
   HostSockets& host;
   GuestSockets& guest;
   Streams& streams;
+  Relays* relays;  // none: every stream stays with us
   Entropy& entropy;
   Events& events;
   DropCounters& drops;

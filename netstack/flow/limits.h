@@ -12,6 +12,11 @@ inline constexpr std::size_t kMaxFlows = 32768;
 /// Descriptors that are never given to flows: epoll, signals, netlink, listeners, the control
 /// socket.
 inline constexpr std::size_t kReservedDescriptors = 128;
+/// Octets of both ways together by which a stream counts as bulk, and may go to a relay: what is
+/// shorter ends before the handing over (some fifteen system calls) has paid.
+inline constexpr std::uint64_t kBulkStream = std::uint64_t{1024} * 1024;
+/// Streams that one relay has at one time; the others stay where they are.
+inline constexpr std::size_t kMaxRelayedStreams = 4096;
 /// TCP flows whose host side is still connecting. At most a quarter of all flows.
 inline constexpr std::size_t kMaxHalfOpen = 4096;
 /// The same to one destination address, so that one black hole does not use up the room of others.

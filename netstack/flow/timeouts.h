@@ -13,6 +13,11 @@ inline constexpr Duration kTcpEstablishedIdle = std::chrono::hours(24);
 /// A stream gets its keep-alive when it has lived this long: eight system calls that most
 /// connections, a request and its answer, end without.
 inline constexpr Duration kTcpYoung = std::chrono::seconds(2);
+/// RFC 5382 REQ-5: an established flow idle for less is never taken away for a new one.
+inline constexpr Duration kTcpEstablishedMinIdle = std::chrono::seconds(7440);
+/// A stream that a relay moves is looked at this often: whether it has been idle for too long is
+/// known as exactly as that.
+inline constexpr Duration kRelayLook = std::chrono::minutes(10);
 /// Keep-alive probing of the host side (RFC 9293 section 3.8.4: not below two hours).
 inline constexpr Duration kTcpKeepAlive = std::chrono::seconds(7200);
 /// The same towards the guest, whose kernel answers at once. A guest's socket can go without a

@@ -1,13 +1,12 @@
-// Descriptors on their way from one thread to another: one writes, one reads, nobody waits.
+// Descriptors on their way from one thread to another. What nobody took is closed with the ring.
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 
 #include "netstack/base/unique_fd.h"
+#include "netstack/host/one_way_ring.h"
 
 namespace cordon {
 
@@ -25,29 +24,20 @@ class DescriptorRing {
 
   /// The writer: takes all of them, or none where there is no room for all.
   [[nodiscard]] bool push(std::span<UniqueFd> descriptors) {
-    const std::uint32_t end = end_.load(std::memory_order_relaxed);
-    const std::uint32_t used = end - begin_.load(std::memory_order_acquire);
-    if (descriptors.size() > numbers_.size() - used) return false;
-    std::uint32_t at = end;
-    for (UniqueFd& descriptor : descriptors) numbers_[at++ % kSize] = descriptor.release();
-    end_.store(at, std::memory_order_release);
+    std::array<int, kSize> numbers{};
+    if (descriptors.size() > kSize) return false;
+    for (std::size_t i = 0; i < descriptors.size(); ++i) numbers[i] = descriptors[i].get();
+    if (!ring_.push(std::span<const int>(numbers).first(descriptors.size()))) return false;
+    for (UniqueFd& descriptor : descriptors) (void)descriptor.release();
     return true;
   }
 
   /// The reader: the next one, or none that is open.
-  [[nodiscard]] UniqueFd pop() {
-    const std::uint32_t begin = begin_.load(std::memory_order_relaxed);
-    if (begin == end_.load(std::memory_order_acquire)) return {};
-    UniqueFd descriptor(numbers_[begin % kSize]);
-    begin_.store(begin + 1, std::memory_order_release);
-    return descriptor;
-  }
+  [[nodiscard]] UniqueFd pop() { return UniqueFd(ring_.pop().value_or(-1)); }
 
  private:
-  static constexpr std::uint32_t kSize = 128;  // a power of two: the counters wrap
-  std::array<int, kSize> numbers_{};
-  std::atomic<std::uint32_t> begin_{0};
-  std::atomic<std::uint32_t> end_{0};
+  static constexpr std::size_t kSize = 128;
+  OneWayRing<int, kSize> ring_;
 };
 
 }  // namespace cordon

@@ -76,6 +76,10 @@ void EventLoop::set_readable(int descriptor, SocketOwner owner, bool is_on) {
   (void)control(EPOLL_CTL_MOD, descriptor, is_on ? std::uint32_t{EPOLLIN} : 0U, owner);
 }
 
+void EventLoop::forget(int descriptor) {
+  (void)control(EPOLL_CTL_DEL, descriptor, 0, {});  // It fails for one that is not watched.
+}
+
 std::span<const SocketEvent> EventLoop::wait(Instant now, Instant deadline) {
   // syscalls: epoll_wait
   const int count = epoll_wait(epoll_.get(), ready_.data(), static_cast<int>(ready_.size()),

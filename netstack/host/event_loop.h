@@ -32,6 +32,9 @@ class EventLoop {
   /// Level-triggered interest off or on again.
   void set_readable(int descriptor, SocketOwner owner, bool is_on);
 
+  /// No more events of that one, for whoever else watches it.
+  void forget(int descriptor);
+
   /// Waits until `deadline` (kNever: for ever; the past: not at all). The span is valid until the
   /// next call.
   [[nodiscard]] std::span<const SocketEvent> wait(Instant now, Instant deadline);

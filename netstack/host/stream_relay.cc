@@ -13,13 +13,17 @@
 namespace cordon {
 namespace {
 
-// Together half of an unprivileged user's soft budget of 16,384 pages (pipe(7)).
+// Of all threads together, half of an unprivileged user's soft budget of 16,384 pages (pipe(7)).
 constexpr int kWidePipe = 256 * 1024;
 constexpr std::size_t kMaxWidePipes = 64;
 constexpr int kNarrowPipe = 64 * 1024;
 constexpr std::size_t kMaxNarrowPipes = 256;
-// Of each size. Only one flow moves at a time, so one would do where every sink has room.
+// Of each size. Only one flow of a thread moves at a time, so one would do where every sink has
+// room.
 constexpr std::size_t kPipesKeptOpen = 4;
+constexpr std::size_t kept_open(std::size_t sharers) {
+  return std::max<std::size_t>(kPipesKeptOpen / sharers, 1);
+}
 // Sockets that wait to be closed.
 constexpr std::size_t kMaxEnded = 64;
 // What one splice may take: more than a pipe holds, so the pipe decides.
@@ -53,10 +57,12 @@ struct StreamRelay::Step {
   }
 };
 
-StreamRelay::StreamRelay()
-    : pipes_(kMaxWidePipes + kMaxNarrowPipes),
-      wide_(make_shelf(kWidePipe, kPipesKeptOpen, 0, kMaxWidePipes)),
-      narrow_(make_shelf(kNarrowPipe, kPipesKeptOpen, kMaxWidePipes, kMaxNarrowPipes)),
+StreamRelay::StreamRelay(std::size_t sharers)
+    : wide_pipes_(kMaxWidePipes / sharers),
+      pipes_(wide_pipes_ + kMaxNarrowPipes / sharers),
+      wide_(make_shelf(kWidePipe, kept_open(sharers), 0, wide_pipes_)),
+      narrow_(make_shelf(kNarrowPipe, kept_open(sharers), static_cast<std::int32_t>(wide_pipes_),
+                         pipes_.size() - wide_pipes_)),
       buffer_(kCopySize) {
   ended_.reserve(kMaxEnded);
 }
@@ -167,7 +173,7 @@ StreamRelay::Step StreamRelay::peek_and_send(SocketHandle from, SocketHandle to,
 }
 
 StreamRelay::Shelf& StreamRelay::shelf_of(std::int32_t slot) {
-  return static_cast<std::size_t>(slot) < kMaxWidePipes ? wide_ : narrow_;
+  return static_cast<std::size_t>(slot) < wide_pipes_ ? wide_ : narrow_;
 }
 
 bool StreamRelay::open_pipe(Shelf& shelf) {
@@ -219,6 +225,31 @@ void StreamRelay::drop_hold(PipeHold& hold) {
   }
   hold.octets = 0;
   give_pipe(hold);
+}
+
+TakenPipe StreamRelay::take_out(PipeHold& hold) {
+  TakenPipe taken;
+  if (hold.octets > 0) {
+    Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
+    taken = {.read = std::move(pipe.read), .write = std::move(pipe.write), .octets = hold.octets};
+    shelf_of(hold.slot).closed.push_back(hold.slot);
+    hold = PipeHold();
+  }
+  give_pipe(hold);
+  return taken;
+}
+
+std::optional<PipeHold> StreamRelay::put_in(TakenPipe pipe) {
+  if (!pipe.read.is_open()) return PipeHold();
+  for (Shelf* const shelf : {&wide_, &narrow_}) {
+    if (shelf->closed.empty()) continue;
+    const std::int32_t slot = shelf->closed.back();
+    shelf->closed.pop_back();
+    pipes_[static_cast<std::size_t>(slot)] = {.read = std::move(pipe.read),
+                                              .write = std::move(pipe.write)};
+    return PipeHold{.slot = slot, .octets = pipe.octets};
+  }
+  return std::nullopt;
 }
 
 IoResult<std::size_t> StreamRelay::peek(SocketHandle socket, MutableBytes out) {

@@ -15,6 +15,7 @@
 // taken: the octets are peeked at, sent, and then consumed.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,9 +24,17 @@
 
 namespace cordon {
 
+/// A pipe on its way to another StreamRelay, with what it holds.
+struct TakenPipe {
+  UniqueFd read;
+  UniqueFd write;
+  std::uint32_t octets = 0;
+};
+
 class StreamRelay final : public Streams {
  public:
-  StreamRelay();
+  /// One of `sharers` in this process, which share the pipes out evenly.
+  explicit StreamRelay(std::size_t sharers = 1);
 
   Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, const SourceState& source,
                 std::size_t budget) override;
@@ -37,6 +46,12 @@ class StreamRelay final : public Streams {
   void close(SocketHandle socket) override;
   void reset(SocketHandle socket) override;
   void drop_hold(PipeHold& hold) override;
+
+  /// The hold's pipe, where it has one; the hold is empty then.
+  [[nodiscard]] TakenPipe take_out(PipeHold& hold);
+  /// A hold of that pipe; nothing where no place is left for it. A pipe that is not open is an
+  /// empty hold.
+  [[nodiscard]] std::optional<PipeHold> put_in(TakenPipe pipe);
 
   /// What close() left for a moment without anything else to do: most of it is the work of telling
   /// the peer, and the next connection need not wait for that. Whoever takes them over releases
@@ -71,6 +86,7 @@ class StreamRelay final : public Streams {
             std::size_t most);
   Step peek_and_send(SocketHandle from, SocketHandle to, std::size_t most);
 
+  std::size_t wide_pipes_;
   std::vector<Pipe> pipes_;
   Shelf wide_;
   Shelf narrow_;

@@ -69,7 +69,7 @@ class KernelWorker final : public Worker {
   };
 
   KernelWorker(Parts parts, TranslatorConfig config, WorkerDescriptors descriptors,
-               GuestSocketPool& pool)
+               GuestSocketPool& pool, RelayThreads& relays)
       : loop_(std::move(parts.loop)),
         routes_(std::move(parts.routes)),
         monitor_(std::move(parts.monitor)),
@@ -79,6 +79,8 @@ class KernelWorker final : public Worker {
         host_(loop_),
         pool_(pool),
         guest_(loop_, pool, descriptors.link_index),
+        streams_(relays.threads.size() + 1),
+        relays_(relays, loop_, streams_),
         translator_(std::move(config),
                     TranslatorSeams{.tap = tap_,
                                     .host = host_,
@@ -86,7 +88,8 @@ class KernelWorker final : public Worker {
                                     .streams = streams_,
                                     .routes = routes_,
                                     .entropy = entropy_,
-                                    .events = control_},
+                                    .events = control_,
+                                    .relays = relays_.has_any() ? &relays_ : nullptr},
                     ports(), max_tcp_flows()) {}
 
   Status watch_all();
@@ -105,6 +108,7 @@ class KernelWorker final : public Worker {
   void load_policy(Instant now);
   void on_upstreams(const Message& message);
   void on_monitor(Instant now);
+  void on_relays(Instant now);
 
   EventLoop loop_;
   FibQuery routes_;
@@ -119,6 +123,7 @@ class KernelWorker final : public Worker {
   GuestSocketPool& pool_;
   KernelGuestSockets guest_;
   StreamRelay streams_;
+  KernelRelays relays_;
   Translator translator_;
   HostChange pending_change_;
   Instant change_due_ = kNever;
@@ -151,6 +156,9 @@ Status KernelWorker::watch_all() {
   CORDON_TRY_STATUS(watch(tap_.descriptor(), {.kind = OwnerKind::kTap}, "tap"));
   CORDON_TRY_STATUS(watch(control_.descriptor(), {.kind = OwnerKind::kControl}, "control"));
   CORDON_TRY_STATUS(watch(monitor_.descriptor(), {.kind = OwnerKind::kMonitor}, "monitor"));
+  if (relays_.has_any()) {
+    CORDON_TRY_STATUS(watch(relays_.news_descriptor(), {.kind = OwnerKind::kRelays}, "relays"));
+  }
   std::uint32_t tcp = 0;
   std::uint32_t udp = 0;
   for (const PublishedSocket& published : published_) {
@@ -226,6 +234,9 @@ bool KernelWorker::on_event(Instant now, const SocketEvent& event) {
       return on_control(now);
     case OwnerKind::kMonitor:
       on_monitor(now);
+      return true;
+    case OwnerKind::kRelays:
+      on_relays(now);
       return true;
     case OwnerKind::kTcpHost:
     case OwnerKind::kTcpAttempt:
@@ -312,10 +323,17 @@ void KernelWorker::on_monitor(Instant now) {
   change_due_ = std::min(change_due_, now + kChangeRest);
 }
 
+void KernelWorker::on_relays(Instant now) {
+  relays_.take_wake_up();
+  while (const std::optional<RelayNews> news = relays_.next_news()) {
+    translator_.on_relayed(now, *news);
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Worker>> Worker::open(TranslatorConfig config, WorkerDescriptors descriptors,
-                                             GuestSocketPool& pool) {
+                                             GuestSocketPool& pool, RelayThreads& relays) {
   CORDON_TRY(EventLoop loop, EventLoop::open());
   CORDON_TRY(FibQuery routes, FibQuery::open());
   CORDON_TRY(HostMonitor monitor, HostMonitor::open());
@@ -323,7 +341,7 @@ Result<std::unique_ptr<Worker>> Worker::open(TranslatorConfig config, WorkerDesc
   auto worker = std::make_unique<KernelWorker>(
       KernelWorker::Parts{
           .loop = std::move(loop), .routes = std::move(routes), .monitor = std::move(monitor)},
-      std::move(config), std::move(descriptors), pool);
+      std::move(config), std::move(descriptors), pool, relays);
   CORDON_TRY_STATUS(worker->watch_all());
   return std::unique_ptr<Worker>(std::move(worker));
 }

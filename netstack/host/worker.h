@@ -11,6 +11,7 @@
 #include "netstack/base/unique_fd.h"
 #include "netstack/flow/translator_config.h"
 #include "netstack/host/guest_socket_pool.h"
+#include "netstack/host/kernel_relays.h"
 
 namespace cordon {
 
@@ -34,10 +35,11 @@ struct WorkerDescriptors {
 
 class Worker {
  public:
-  /// In the host's network namespace, before the seal. `pool` outlives the worker.
+  /// In the host's network namespace, before the seal. `pool` and `relays` outlive the worker.
   [[nodiscard]] static Result<std::unique_ptr<Worker>> open(TranslatorConfig config,
                                                             WorkerDescriptors descriptors,
-                                                            GuestSocketPool& pool);
+                                                            GuestSocketPool& pool,
+                                                            RelayThreads& relays);
   virtual ~Worker() = default;
 
   /// Returns when the supervisor closed the control channel (0), or when the tap is gone (the

@@ -28,6 +28,7 @@ enum class OwnerKind : std::uint8_t {
   kTap,
   kControl,
   kMonitor,
+  kRelays,
 };
 
 /// Who is told when a socket becomes ready. Packed into the 64 bits that epoll carries.

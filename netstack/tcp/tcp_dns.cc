@@ -33,13 +33,13 @@ std::int16_t TcpFlows::place_for_dns(Instant now) {
 void TcpFlows::pump_dns(Instant now, FlowId id) {
   table_.touch(id, kListDns, now);
   const Flow& flow = *table_.get(id);
-  settle_dns(id, dns_.pump(now, flow.dns, id, table_.key_of(id), flow.guest));
+  settle_dns(id, dns_.pump(now, flow.dns, id, table_.key_of(id), flow.stream.guest));
 }
 
 void TcpFlows::on_dns_answer(Instant /*now*/, FlowId id, Bytes message) {
   const Flow* const flow = table_.get(id);
   if (flow == nullptr || flow->state != State::kDns) return;  // The guest did not wait.
-  settle_dns(id, dns_.on_answer(flow->dns, flow->guest, message));
+  settle_dns(id, dns_.on_answer(flow->dns, flow->stream.guest, message));
 }
 
 void TcpFlows::settle_dns(FlowId id, DnsStreams::State state) {
@@ -55,8 +55,8 @@ void TcpFlows::settle_dns(FlowId id, DnsStreams::State state) {
 
 void TcpFlows::close_dns(FlowId id) {
   Flow& flow = *table_.get(id);
-  if (flow.guest.is_open()) context_.streams.close(flow.guest);
-  flow.guest = {};
+  if (flow.stream.guest.is_open()) context_.streams.close(flow.stream.guest);
+  flow.stream.guest = {};
   end(id, FlowEnd::kClosed);
 }
 

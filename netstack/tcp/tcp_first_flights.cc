@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "netstack/flow/meter.h"
+#include "netstack/tcp/stream_rules.h"
 #include "netstack/tcp/tcp_flows.h"
 
 namespace cordon {
@@ -61,7 +62,7 @@ FirstFlight TcpFlows::first_flight_of(const Flow& flow) const {
 
 std::optional<std::size_t> TcpFlows::judged_octets(Instant now, FlowId id, bool is_up) {
   const Flow& flow = *table_.get(id);
-  const std::uint64_t judged = (is_up ? flow.up : flow.down).judged;
+  const std::uint64_t judged = flow.stream.half(is_up).judged;
   // Reading up to the mark and not to the end of all: the next look begins there.
   if (judged > 0) return std::min<std::uint64_t>(judged, kPumpBudget - 1);
   return look(now, id, is_up);
@@ -70,8 +71,8 @@ std::optional<std::size_t> TcpFlows::judged_octets(Instant now, FlowId id, bool 
 // Of the guest's octets, or of the server's.
 std::optional<std::size_t> TcpFlows::look(Instant now, FlowId id, bool is_up) {
   Flow& flow = *table_.get(id);
-  Half& half = is_up ? flow.up : flow.down;
-  const IoResult<std::size_t> size = context_.streams.peek(is_up ? flow.guest : flow.host, seen_);
+  HalfStream& half = flow.stream.half(is_up);
+  const IoResult<std::size_t> size = context_.streams.peek(source_of(flow.stream, is_up), seen_);
   if (!size) {
     // The error was told once, and is told to nobody again.
     if (size.error().value != EAGAIN) end(id, FlowEnd::kReset);
@@ -145,16 +146,16 @@ std::optional<std::size_t> TcpFlows::refuse_flight(Instant now, FlowId id, Fligh
   write_answer(*answer, flow, fault, denied);
   flow.answer = static_cast<std::uint8_t>(answer - answers_.data() + 1);
   flow.flight = FirstFlight();
-  flow.up.is_done = true;
-  context_.streams.drop_hold(flow.up.hold);
-  if (owes_answer && !flow.down.is_done) {
-    context_.streams.shutdown_write(flow.host);
+  flow.stream.up.is_done = true;
+  context_.streams.drop_hold(flow.stream.up.hold);
+  if (owes_answer && !flow.stream.down.is_done) {
+    context_.streams.shutdown_write(flow.stream.host);
     queue(id);
     return std::nullopt;
   }
-  context_.streams.reset(flow.host);
-  flow.host = {};
-  flow.down.is_done = true;
+  context_.streams.reset(flow.stream.host);
+  flow.stream.host = {};
+  flow.stream.down.is_done = true;
   answer->until = told.is_waited_for ? now + kRefusalHold : now;
   if (!told.is_waited_for) send_answer(now, id);
   return std::nullopt;
@@ -203,18 +204,18 @@ void TcpFlows::send_due_answers(Instant now) {
 
 void TcpFlows::send_answer(Instant now, FlowId id) {
   Flow& flow = *table_.get(id);
-  if (flow.host.is_open()) context_.streams.reset(flow.host);
-  flow.host = {};
-  flow.down.is_done = true;
+  if (flow.stream.host.is_open()) context_.streams.reset(flow.stream.host);
+  flow.stream.host = {};
+  flow.stream.down.is_done = true;
   const Answer answer = std::exchange(answers_[flow.answer - 1U], Answer());
   --answers_used_;
   const Bytes octets = Bytes(answer.octets).first(answer.size);
   flow.answer = 0;
   // Neither TLS nor HTTP: there are no words for it.
   if (octets.empty()) return end(id, FlowEnd::kRevoked);
-  const IoResult<std::size_t> sent = context_.streams.send(flow.guest, octets);
+  const IoResult<std::size_t> sent = context_.streams.send(flow.stream.guest, octets);
   if (!sent || *sent < octets.size()) return end(id, FlowEnd::kRevoked);
-  context_.streams.shutdown_write(flow.guest);
+  context_.streams.shutdown_write(flow.stream.guest);
   table_.touch(id, kListRefused, now);
   discard(id);
 }
@@ -222,20 +223,20 @@ void TcpFlows::send_answer(Instant now, FlowId id) {
 void TcpFlows::on_refused(Instant now, FlowId id, bool is_host, const Readiness& readiness) {
   const Flow& flow = *table_.get(id);
   if (readiness.has_error) return end(id, FlowEnd::kRevoked);
-  if (is_host || (flow.down.is_blocked && readiness.is_writable)) pump(now, id, false);
+  if (is_host || (flow.stream.down.is_blocked && readiness.is_writable)) pump(now, id, false);
   if (!is_host && table_.get(id) != nullptr) discard(id);
 }
 
 void TcpFlows::discard(FlowId id) {
   Flow& flow = *table_.get(id);
   for (int i = 0; i < kDiscardsPerTurn; ++i) {
-    const IoResult<std::size_t> size = context_.streams.receive(flow.guest, seen_);
+    const IoResult<std::size_t> size = context_.streams.receive(flow.stream.guest, seen_);
     if (size && *size > 0) continue;
     if (!size && size.error().value == EAGAIN) return;
     // The end: once it has been answered both sides have said theirs.
     if (flow.answer != 0) return;
-    context_.streams.close(flow.guest);
-    flow.guest = {};
+    context_.streams.close(flow.stream.guest);
+    flow.stream.guest = {};
     return end(id, FlowEnd::kRevoked);
   }
   queue(id);
@@ -256,7 +257,7 @@ std::optional<std::size_t> TcpFlows::at_limit(Instant now, FlowId id, bool is_up
   Flow& flow = *table_.get(id);
   if (flow.is_limit_reported) return kPumpBudget;
   const IoResult<std::size_t> size =
-      context_.streams.peek(is_up ? flow.guest : flow.host, MutableBytes(seen_).first(1));
+      context_.streams.peek(source_of(flow.stream, is_up), MutableBytes(seen_).first(1));
   if (!size) {
     if (size.error().value != EAGAIN) end(id, FlowEnd::kReset);
     return std::nullopt;

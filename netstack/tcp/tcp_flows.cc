@@ -3,14 +3,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
+
+#include "netstack/tcp/stream_rules.h"
 
 namespace cordon {
 namespace {
 
 // A dial this young is not given up for a newer one (reliability: eviction).
 constexpr Duration kHalfOpenMinAge = std::chrono::milliseconds(500);
-// RFC 5382 REQ-5: an established flow idle for less is never taken away.
-constexpr Duration kEstablishedMinIdle = std::chrono::seconds(7440);
 // How long a connected flow waits for a fresh socket from the guest side, and how often.
 constexpr Duration kSocketRetry = std::chrono::milliseconds(2);
 constexpr std::uint8_t kSocketTries = 250;
@@ -28,6 +29,7 @@ SocketOwner owner_of(OwnerKind kind, FlowId id) {
 TcpFlows::TcpFlows(const FlowContext& context, NameLookups& lookups, Resolver& resolver,
                    std::size_t capacity)
     : context_(context),
+      bulk_(context.relays == nullptr ? std::numeric_limits<std::uint64_t>::max() : kBulkStream),
       table_(capacity, SipKey{context.entropy.next(), context.entropy.next()}),
       max_half_open_(std::min(kMaxHalfOpen, std::max<std::size_t>(capacity / 4, 1))),
       named_(context, lookups, max_half_open_),
@@ -62,7 +64,7 @@ bool TcpFlows::on_repeated_syn(Instant now, FlowId id, const TcpSegment& segment
     end(id, FlowEnd::kReset);
     return false;
   }
-  if (flow.state == State::kStream || flow.state == State::kDns) {
+  if (flow.state == State::kStream || flow.state == State::kDns || flow.state == State::kRelayed) {
     send_syn_ack(table_.key_of(id), flow.syn);
   } else if (flow.state == State::kConnected) {
     adopt(now, id);
@@ -146,7 +148,7 @@ void TcpFlows::named_dial_ended(Instant now, const FinishedDial& dial) {
   Flow* const flow = table_.get(dial.flow);
   if (!CORDON_INVARIANT(flow != nullptr && flow->state == State::kDialling)) return;
   flow->is_named = false;
-  flow->host = dial.socket;
+  flow->stream.host = dial.socket;
   if (dial.judgement && !dial.judgement->allowed) return revoke(now, dial.flow, *dial.judgement);
   if (!dial.socket.is_open()) return dial_failed(now, dial.flow, dial.error);
   flow->destination = dial.judgement->allowed;
@@ -154,7 +156,7 @@ void TcpFlows::named_dial_ended(Instant now, const FinishedDial& dial) {
   if (dial.judgement->verdict.action != Action::kAllow) context_.refusals.report(*dial.judgement);
   const IoStatus owned = context_.host.own(dial.socket, owner_of(OwnerKind::kTcpHost, dial.flow));
   if (!owned) return dial_failed(now, dial.flow, owned.error().value);
-  flow->down.has_news = true;  // Its events came as those of an attempt.
+  flow->stream.down.has_news = true;  // Its events came as those of an attempt.
   connected(now, dial.flow);
 }
 
@@ -200,13 +202,13 @@ bool TcpFlows::make_room(Instant now) {
   for (const Candidate& candidate :
        {Candidate{kListRefused, kHalfOpenMinAge}, Candidate{kListDialling, kHalfOpenMinAge},
         Candidate{kListGuestDialling, kHalfOpenMinAge}, Candidate{kListHalfClosed, kTcpTransitory},
-        Candidate{kListStream, kEstablishedMinIdle}}) {
+        Candidate{kListStream, kTcpEstablishedMinIdle}}) {
     const std::optional<FlowId> oldest = table_.oldest(candidate.list);
     if (!oldest || now - table_.used_at(*oldest) < candidate.min_idle) continue;
     end(*oldest, FlowEnd::kTimedOut);
     return true;
   }
-  return false;
+  return end_idle_relayed(now);
 }
 
 void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destination) {
@@ -216,7 +218,7 @@ void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destinatio
   const IoResult<SocketHandle> socket =
       context_.host.dial(destination, owner_of(OwnerKind::kTcpHost, id));
   if (!socket) return dial_failed(now, id, socket.error().value);
-  flow.host = *socket;
+  flow.stream.host = *socket;
 }
 
 void TcpFlows::dial_failed(Instant now, FlowId id, int error) {
@@ -277,7 +279,7 @@ void TcpFlows::adopt(Instant now, FlowId id) {
   const FlowKey key = table_.key_of(id);
   const IoResult<SocketHandle> guest = context_.guest.adopt(adoption_of(key, flow.syn));
   if (!guest) return adoption_failed(now, id, guest.error().value);
-  flow.guest = *guest;
+  flow.stream.guest = *guest;
   // Before any octet can come from the new socket: a guest in SYN-SENT drops what is no SYN-ACK.
   send_syn_ack(key, flow.syn);
   // The guest is on its way with its first octets; all that follows is done meanwhile.
@@ -290,7 +292,9 @@ void TcpFlows::adopt(Instant now, FlowId id) {
 // microseconds, and any other failure deserves a second try.
 bool TcpFlows::may_await_socket(Instant now, FlowId id, int error) {
   Flow& flow = *table_.get(id);
-  if (++flow.socket_tries >= (error == ENOBUFS ? kSocketTries : kSocketTriesOnError)) return false;
+  // EADDRNOTAVAIL: a relay may not have let go of the connection before this one yet.
+  const bool is_soon = error == ENOBUFS || (error == EADDRNOTAVAIL && context_.relays != nullptr);
+  if (++flow.socket_tries >= (is_soon ? kSocketTries : kSocketTriesOnError)) return false;
   table_.touch(id, kListAwaitingSocket, now);
   return true;
 }
@@ -338,7 +342,7 @@ void TcpFlows::on_accepted(Instant now, const AcceptedStream& accepted, std::uin
   flow.state = State::kGuestDialling;
   flow.direction = Direction::kInbound;
   flow.destination = judgement.allowed;
-  flow.host = accepted.socket;
+  flow.stream.host = accepted.socket;
   if (join_budget(now, *id)) dial_guest(now, *id);
 }
 
@@ -356,7 +360,7 @@ void TcpFlows::dial_guest(Instant now, FlowId id) {
     id = *moved;
   }
   if (guest) {
-    table_.get(id)->guest = *guest;
+    table_.get(id)->stream.guest = *guest;
     table_.touch(id, kListGuestDialling, now);
     return;
   }
@@ -387,20 +391,20 @@ void TcpFlows::guest_refused(Instant now, FlowId id, int error) {
   if (error != ECONNREFUSED || flow.is_for_loopback || is_link_local) {
     return end(id, FlowEnd::kRefused);  // the loopback is of no link-local client's scope
   }
-  context_.streams.reset(flow.guest);
-  flow.guest = {};
+  context_.streams.reset(flow.stream.guest);
+  flow.stream.guest = {};
   flow.is_for_loopback = true;
   dial_guest(now, id);
 }
 
 void TcpFlows::begin_inbound(Instant now, FlowId id) {
   // Only now: what the client said and did before waits in its socket, and is no event for anybody.
-  const SocketHandle host = table_.get(id)->host;
+  const SocketHandle host = table_.get(id)->stream.host;
   if (!context_.host.own(host, owner_of(OwnerKind::kTcpHost, id))) {
     return end(id, FlowEnd::kReset);
   }
   // A client speaks first as a rule, and has had the time.
-  table_.get(id)->down.has_news = true;
+  table_.get(id)->stream.down.has_news = true;
   begin_stream(now, id);
 }
 
@@ -413,14 +417,13 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
   Flow* const flow = table_.get(id);
   if (flow == nullptr) return;
   const bool is_host = owner.kind == OwnerKind::kTcpHost;
-  Half& half = is_host ? flow->down : flow->up;
+  HalfStream& half = flow->stream.half(!is_host);
   half.has_news |= readiness.is_readable || readiness.has_error;
-  half.has_ended |= readiness.has_ended;
-  half.has_urgent |= readiness.has_urgent;
+  take_notice(half, readiness);
   switch (flow->state) {
     case State::kDialling: {
       if (flow->is_named) return;  // Nothing of it is open: attempts have owners of their own.
-      const IoStatus result = context_.host.dial_result(flow->host, readiness);
+      const IoStatus result = context_.host.dial_result(flow->stream.host, readiness);
       if (result) return on_connected(now, id);
       if (result.error().value != EINPROGRESS) dial_failed(now, id, result.error().value);
       return;
@@ -429,13 +432,15 @@ void TcpFlows::on_socket(Instant now, const SocketOwner& owner, const Readiness&
       return;  // Waits for a socket of the guest side; its first pump sees what happened meanwhile.
     case State::kGuestDialling: {
       if (is_host) return;
-      const IoStatus result = context_.guest.dial_result(flow->guest, readiness);
+      const IoStatus result = context_.guest.dial_result(flow->stream.guest, readiness);
       if (result) return begin_inbound(now, id);
       if (result.error().value != EINPROGRESS) guest_refused(now, id, result.error().value);
       return;
     }
     case State::kStream:
       return on_stream(now, id, is_host, readiness);
+    case State::kRelayed:
+      return;  // An event of the turn in which it was handed over; the relay sees for itself.
     case State::kRefused:
       return on_refused(now, id, is_host, readiness);
     case State::kDns:
@@ -456,6 +461,7 @@ Instant TcpFlows::next_deadline() const {
   }
   first = std::min({first, paced_until_, table_.deadline(kListRefused, kTcpRefused)});
   first = std::min(first, table_.deadline(kListYoung, kTcpYoung));
+  first = std::min(first, table_.deadline(kListRelayed, kRelayLook));
   first = std::min(first, table_.deadline(kListStream, kTcpEstablishedIdle));
   return std::min(first, table_.deadline(kListHalfClosed, kTcpEstablishedIdle));
 }
@@ -480,6 +486,7 @@ void TcpFlows::on_deadline(Instant now) {
   each_due(kListGuestDialling, kInboundSyn, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListRefused, kTcpRefused, [&](FlowId id) { end(id, FlowEnd::kRevoked); });
   each_due(kListYoung, kTcpYoung, [&](FlowId id) { settle(now, id); });
+  each_due(kListRelayed, kRelayLook, [&](FlowId id) { look_at_relayed(now, id); });
   each_due(kListStream, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListHalfClosed, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
 }

@@ -21,6 +21,10 @@
 //   left to judge the stream is like every other. Budgets (flow/budgets.h) bound what moves in one
 //   go.
 //
+//   A stream that has turned bulk, and that nothing is left to be judged or counted of, is handed
+//   over to a relay where there are some (seams/relays.h, tcp_relayed.cc). Its flow stays in the
+//   table, and is revoked, listed and replaced like every other.
+//
 // No segment but a SYN comes by the tap: the steering in the guest's namespace keeps the others
 // inside. A flow therefore lives from its SYN until both sockets are closed, and there is no
 // TIME-WAIT of ours.
@@ -44,6 +48,7 @@
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/first_flight.h"
+#include "netstack/seams/relays.h"
 #include "netstack/tcp/dns_streams.h"
 #include "netstack/tcp/handshake.h"
 #include "netstack/tcp/named_dials.h"
@@ -76,6 +81,11 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   /// or nothing when the table is through.
   std::optional<std::uint32_t> list(std::uint32_t cursor, std::size_t budget);
 
+  /// A relay is done with a stream.
+  void on_relayed(Instant now, const RelayNews& news);
+  /// Counts what relays have moved so far, before the limits change.
+  void count_all_relayed();
+
   /// The supervisor has told denial `id`: the answer that waited for it goes.
   void on_denial_told(std::uint32_t id);
 
@@ -87,6 +97,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     kConnected,
     kGuestDialling,
     kStream,
+    kRelayed,
     kRefused,
     kDns,
   };
@@ -97,21 +108,10 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     kListYoung,  // streams that are not settled
     kListStream,
     kListHalfClosed,
+    kListRelayed,
     kListRefused,
     kListDns,
     kLists,
-  };
-  // What one flow may move before the others have their turn: some 200 us of a fast one.
-  static constexpr std::size_t kPumpBudget = std::size_t{1024} * 1024;
-  struct Half {
-    PipeHold hold;
-    std::uint64_t octets = 0;
-    std::uint64_t judged = 0;  // may go on unseen, where the first flight is still looked at
-    bool has_news = false;     // the source spoke, or broke, before the flow was a stream
-    bool has_ended = false;    // the source's FIN is there, perhaps behind octets
-    bool has_urgent = false;   // an urgent mark is among them, or was
-    bool is_blocked = false;   // the sink was full; its next event goes on
-    bool is_done = false;      // FIN reached and passed on
   };
   struct Flow {
     State state = State::kDialling;
@@ -127,11 +127,11 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     bool is_limit_reported = false;
     std::uint8_t answer = 0;        // kRefused: which of answers_, plus one
     std::uint8_t socket_tries = 0;  // for a socket in the guest's namespace
-    SocketHandle host;
-    SocketHandle guest;
+    bool is_returning = false;      // kRelayed: asked for
+    RelayPlace relay;               // kRelayed
+    std::optional<Endpoint> local;  // kRelayed: the host's
+    Stream stream;
     SynRecord syn;
-    Half up;                                        // guest to remote
-    Half down;                                      // remote to guest
     std::optional<AllowedDestination> destination;  // inbound: the client
     FirstFlight flight;
     Instant undecided_until = kNever;
@@ -214,7 +214,18 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   void send_answer(Instant now, FlowId id);
   void send_due_answers(Instant now);
   void discard(FlowId id);
-  void close_orderly(FlowId id);
+  /// True where the stream is a relay's from here on, or has ended. `readiness`: of the host's
+  /// socket or the guest's.
+  bool hand_over(Instant now, FlowId id, bool is_host, const Readiness& readiness);
+  void take_back(FlowId id);
+  void end_relayed(FlowId id);
+  void look_at_relayed(Instant now, FlowId id);
+  /// One that has been idle for longer than a flow is kept for; false: there is none.
+  bool end_idle_relayed(Instant now);
+  /// Brings the flow's counts, and its budget's, up to date.
+  void count_relayed(FlowId id);
+  void count_relayed(Flow& flow, std::uint64_t up, std::uint64_t down);
+  [[nodiscard]] std::optional<Endpoint> local_of(const Flow& flow) const;
   [[nodiscard]] Judgement rejudge_one(Instant now, FlowId id) const;
   /// The policy no longer lets the flow be: its end, told to the guest where it still waits.
   void revoke(Instant now, FlowId id, const Judgement& judgement);
@@ -224,6 +235,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   void report(FlowId id, std::optional<FlowEnd> end);
 
   FlowContext context_;
+  std::uint64_t bulk_;  // octets of a stream that a relay may have; without relays there is none
   Table table_;
   std::size_t max_half_open_;
   NamedDials named_;

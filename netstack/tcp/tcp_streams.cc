@@ -1,19 +1,14 @@
-// The stream's life: octets between the two sockets, and the ends. The rules of the close:
-//
-//   source ended, all passed on   -> FIN to the sink; the other half goes on for as long as it
-//   likes both halves ended             -> both sockets close in good order (the kernel finishes)
-//   either socket broken          -> what it still had to say is passed on first, then RST to the
-//   other
+// The stream's life: octets between the two sockets, and the ends, by the rules of
+// tcp/stream_rules.h.
 #include <algorithm>
 
 #include "netstack/flow/meter.h"
+#include "netstack/tcp/stream_rules.h"
 #include "netstack/tcp/tcp_flows.h"
 
 namespace cordon {
 namespace {
 
-// Below this a stream is copied, not spliced: a short exchange costs fewer system calls that way.
-constexpr std::uint64_t kSmallStream = std::uint64_t{16} * 1024;
 // Pieces of a judged or counted stream, each looked at, that may move in one turn.
 constexpr int kPiecesPerTurn = 32;
 // The order of idle flows need not be finer than this.
@@ -32,36 +27,25 @@ void TcpFlows::begin_stream(Instant now, FlowId id) {
   table_.touch(id, kListYoung, now);
   report(id, std::nullopt);
   // What came while the flow was not a stream yet; from here on every event finds it one.
-  if (table_.get(id)->down.has_news) pump(now, id, false);
-  if (table_.get(id) != nullptr && table_.get(id)->up.has_news) pump(now, id, true);
+  if (table_.get(id)->stream.down.has_news) pump(now, id, false);
+  if (table_.get(id) != nullptr && table_.get(id)->stream.up.has_news) pump(now, id, true);
 }
 
 // Young streams stay in the order in which they began: whatever they say, each is settled in time.
 void TcpFlows::settle(Instant now, FlowId id) {
   Flow& flow = *table_.get(id);
   flow.is_settled = true;
-  context_.streams.keep_alive(flow.host, kTcpKeepAlive);
-  context_.streams.keep_alive(flow.guest, kTcpGuestKeepAlive);
-  table_.touch(id, flow.up.is_done || flow.down.is_done ? kListHalfClosed : kListStream, now);
+  context_.streams.keep_alive(flow.stream.host, kTcpKeepAlive);
+  context_.streams.keep_alive(flow.stream.guest, kTcpGuestKeepAlive);
+  table_.touch(id, flow.stream.is_half_closed() ? kListHalfClosed : kListStream, now);
 }
 
 void TcpFlows::on_stream(Instant now, FlowId id, bool is_host, const Readiness& readiness) {
-  const auto read_half = [&]() -> Half* {
-    Flow* const flow = table_.get(id);
-    return flow == nullptr ? nullptr : (is_host ? &flow->down : &flow->up);
-  };
-  const auto write_half = [&]() -> Half* {
-    Flow* const flow = table_.get(id);
-    return flow == nullptr ? nullptr : (is_host ? &flow->up : &flow->down);
-  };
-  if (readiness.is_readable || readiness.has_error) {
-    const Half* const half = read_half();
-    if (half != nullptr && !half->is_done && !half->is_blocked) pump(now, id, !is_host);
-  }
-  if (readiness.is_writable) {
-    const Half* const half = write_half();
-    if (half != nullptr && half->is_blocked) pump(now, id, is_host);
-  }
+  if (table_.get(id)->stream.octets() >= bulk_ && hand_over(now, id, is_host, readiness)) return;
+  if (moves_by_source(table_.get(id)->stream.half(!is_host), readiness)) pump(now, id, !is_host);
+  const Flow* const flow = table_.get(id);
+  if (flow == nullptr) return;
+  if (moves_by_sink(flow->stream.half(is_host), readiness)) pump(now, id, is_host);
   // A reset is an error even where nobody reads or writes: pass it on.
   if (readiness.has_error && table_.get(id) != nullptr) end(id, FlowEnd::kReset);
 }
@@ -76,11 +60,12 @@ void TcpFlows::pump(Instant now, FlowId id, bool is_up) {
 
 std::optional<std::size_t> TcpFlows::may_move(Instant now, FlowId id, bool is_up) {
   const Flow& flow = *table_.get(id);
-  if ((is_up ? flow.up : flow.down).is_done) return std::nullopt;
+  const HalfStream& half = flow.stream.half(is_up);
+  if (half.is_done) return std::nullopt;
   const bool is_judged = is_up ? !flow.flight.is_opaque() : flow.flight.watches_answer();
   if (!is_judged && !context_.budgets.is_limited()) return kPumpBudget;
   // What was taken before goes on first: it was judged, and counted, when it was taken.
-  if ((is_up ? flow.up : flow.down).hold.octets > 0) return 0;
+  if (half.hold.octets > 0) return 0;
   const std::optional<std::size_t> most = is_judged ? judged_octets(now, id, is_up) : kPumpBudget;
   if (!most || !flow.is_counted || !context_.budgets.is_limited()) return most;
   return budget_octets(now, id, is_up, *most);
@@ -89,16 +74,9 @@ std::optional<std::size_t> TcpFlows::may_move(Instant now, FlowId id, bool is_up
 // True where all of `most` has moved and what is behind it is to be judged.
 bool TcpFlows::pump_piece(Instant now, FlowId id, bool is_up, std::size_t most) {
   Flow& flow = *table_.get(id);
-  Half& half = is_up ? flow.up : flow.down;
-  const SocketHandle from = is_up ? flow.guest : flow.host;
-  const SocketHandle to = is_up ? flow.host : flow.guest;
-  const SourceState source{.is_small = flow.up.octets + flow.down.octets < kSmallStream,
-                           .has_ended = half.has_ended,
-                           .has_urgent = half.has_urgent};
-  const Transfer transfer = context_.streams.move(from, to, half.hold, source, most);
-  half.octets += transfer.octets;
+  const Transfer transfer = move_half(context_.streams, flow.stream, is_up, most);
+  HalfStream& half = flow.stream.half(is_up);
   half.judged -= std::min(half.judged, transfer.taken);
-  half.is_blocked = transfer.stop == Transfer::Stop::kSinkFull;
   if (flow.is_counted) {
     context_.budgets.spend(flow.account, is_up ? Way::kUp : Way::kDown, transfer.taken);
   }
@@ -125,18 +103,16 @@ bool TcpFlows::after_transfer(Instant now, FlowId id, bool is_up, const Transfer
   }
   if (transfer.octets > 0 && flow.is_settled && flow.state == State::kStream &&
       now - table_.used_at(id) >= kTouchInterval) {
-    table_.touch(id, flow.up.is_done || flow.down.is_done ? kListHalfClosed : kListStream, now);
+    table_.touch(id, flow.stream.is_half_closed() ? kListHalfClosed : kListStream, now);
   }
   return transfer.stop == Transfer::Stop::kBudget;
 }
 
 void TcpFlows::half_ended(Instant now, FlowId id, bool is_up) {
   Flow& flow = *table_.get(id);
-  (is_up ? flow.up : flow.down).is_done = true;
   // The server has answered what it was asked before the request that was refused.
   if (flow.state == State::kRefused) return send_answer(now, id);
-  if (flow.up.is_done && flow.down.is_done) return close_orderly(id);
-  context_.streams.shutdown_write(is_up ? flow.host : flow.guest);
+  if (finish_half(context_.streams, flow.stream, is_up)) return end(id, FlowEnd::kClosed);
   if (flow.is_settled) table_.touch(id, kListHalfClosed, now);
 }
 
@@ -153,8 +129,10 @@ void TcpFlows::pump_queued(Instant now) {
     Flow* const flow = table_.get(id);
     if (flow == nullptr) continue;
     flow->is_queued = false;
-    if (!flow->down.is_blocked) pump(now, id, false);
-    if (table_.get(id) != nullptr && !table_.get(id)->up.is_blocked) pump(now, id, true);
+    if (flow->state == State::kRelayed) continue;
+    if (flow->stream.octets() >= bulk_ && hand_over(now, id, false, Readiness{})) continue;
+    if (!flow->stream.down.is_blocked) pump(now, id, false);
+    if (table_.get(id) != nullptr && !table_.get(id)->stream.up.is_blocked) pump(now, id, true);
     if (table_.get(id) != nullptr && table_.get(id)->state == State::kRefused) discard(id);
   }
   pumping_.clear();
@@ -178,20 +156,11 @@ void TcpFlows::wake_paced() {
   pumping_.clear();
 }
 
-void TcpFlows::close_orderly(FlowId id) {
-  Flow& flow = *table_.get(id);
-  // close() sends the last FIN, on the side that has not had one.
-  context_.streams.close(flow.guest);
-  context_.streams.close(flow.host);
-  flow.guest = {};
-  flow.host = {};
-  end(id, FlowEnd::kClosed);
-}
-
 void TcpFlows::end(FlowId id, FlowEnd how) {
   Flow& flow = *table_.get(id);
   if (flow.state == State::kDialling) context_.load.dial_ended(table_.key_of(id).remote.address);
-  if (flow.state == State::kStream) report(id, how);
+  if (flow.state == State::kRelayed) end_relayed(id);
+  if (flow.state == State::kStream || flow.state == State::kRelayed) report(id, how);
   if (flow.is_named) named_.cancel(id);
   if (flow.answer != 0) {
     answers_[flow.answer - 1U] = {};
@@ -199,9 +168,7 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
   }
   if (flow.dns >= 0) dns_.give(flow.dns);
   leave_budget(id);
-  for (Half* const half : {&flow.up, &flow.down}) context_.streams.drop_hold(half->hold);
-  if (flow.guest.is_open()) context_.streams.reset(flow.guest);
-  if (flow.host.is_open()) context_.streams.reset(flow.host);
+  reset_stream(context_.streams, flow.stream);
   table_.erase(id);
 }
 
@@ -209,8 +176,8 @@ FlowReport TcpFlows::describe(FlowId id) {
   const Flow& flow = *table_.get(id);
   FlowReport report{
       .id = flow.id, .request = flow.destination->request(), .rule = flow.destination->rule()};
-  report.bytes_up = flow.up.octets;
-  report.bytes_down = flow.down.octets;
+  report.bytes_up = flow.stream.up.octets;
+  report.bytes_down = flow.stream.down.octets;
   return report;
 }
 
@@ -225,6 +192,7 @@ std::optional<std::uint32_t> TcpFlows::list(std::uint32_t cursor, std::size_t bu
   for (; budget > 0; --budget) {
     const std::optional<FlowId> id = table_.next_from(cursor);
     if (!id) return std::nullopt;
+    if (table_.get(*id)->state == State::kRelayed) count_relayed(*id);
     const bool is_known = table_.get(*id)->destination.has_value();
     if (is_known && !context_.events.listed(describe(*id))) break;
     cursor = id->index + 1;
@@ -274,9 +242,10 @@ std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor
              limit_reached(context_, *flow.destination, context_.budgets.used_up(flow.account)));
     } else if (!is_allowed) {
       revoke(now, *id, judgement);
-    } else if (is_address_lost &&
-               context_.admission.is_local_address_lost(context_.host.local_endpoint(flow.host))) {
+    } else if (is_address_lost && context_.admission.is_local_address_lost(local_of(flow))) {
       end(*id, FlowEnd::kUnreachable);
+    } else if (flow.state == State::kRelayed && context_.budgets.bounds_octets(flow.account)) {
+      take_back(*id);
     }
   }
   return cursor;

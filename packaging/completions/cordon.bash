@@ -30,6 +30,7 @@ _cordon_value() {
     --class) _cordon_offer 'lan= vpn= public=' ;;
     --dns) _cordon_offer 'host off' ;;
     --mtu) _cordon_offer '1280 1500 9000 65520' ;;
+    --workers) _cordon_offer '1 2 4 8' ;;
     --publish | --subnet | --pass-fd | --comment | --for | --name) ;;
     *) return 1 ;;
   esac
@@ -60,7 +61,7 @@ _cordon_policy() {
 # `cordon run`, and the verbs that run a command with its options.
 _cordon_run() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-  local with_value=' --policy --use --allow --deny --class --mode --publish --dns --dns-mode --mtu --subnet --pass-fd --log --name '
+  local with_value=' --policy --use --allow --deny --class --mode --publish --dns --dns-mode --mtu --workers --subnet --pass-fd --log --name '
   local flags='--trust --ask --report --offline --map-root --nested --new-session --quiet --verbose --help'
 
   # The first word that is neither an option nor an option's value begins the command; from there on

@@ -38,6 +38,7 @@ constexpr std::array kSteps{
     "translator: no_new_privs",
     "translator: no executable memory",
     "translator: landlock",
+    "translator: relay self check",
     "translator: self check",
     "translator: syscall filter",
     "guest: enter user namespace",
@@ -71,6 +72,7 @@ SandboxPlan plan_for(const std::string& marker) {
   SandboxPlan plan;
   plan.command = {"touch", marker};
   plan.resolv_conf = "nameserver 10.77.0.3\n";
+  plan.workers = 2;
   plan.hosts_lines = "10.77.0.4 host.cordon.internal\n";
   auto& config = plan.translator;
   const auto address = [](const char* text) { return *IpAddress::parse(text); };

@@ -64,7 +64,7 @@ class ExitStatus(RunTest):
         marker = SCRATCH / "tmp/started"
         for options in (["--no-such-option"], ["--allow", "not an address"], ["--allow", "198.51.100.0/33"],
                         ["--allow", "198.51.100.1/24"], ["--allow", "*"], ["--publish", "x:y"],
-                        ["--mtu", "100"], ["--class", "public=127.0.0.0/8"], ["--class", "self=10.0.0.0/8"],
+                        ["--mtu", "100"], ["--workers", "17"], ["--class", "public=127.0.0.0/8"], ["--class", "self=10.0.0.0/8"],
                         ["--deny", "198.51.100.1:0"], ["--deny", "198.51.100.1:90-80"],
                         ["--pass-fd", "77"], ["--log", "/no/such/folder/log"], ["--subnet", "10.0.0.0/31"]):
             with self.subTest(options):

@@ -21,8 +21,11 @@ PORT = 9701
 TABLE = pathlib.Path(__file__).resolve().parents[2] / "sandbox/translator_syscalls.cc"
 # What they do covers what a translator does in its life. Each call takes ten times as long under strace, so
 # only the long run has everything.
-TRACED = (("tcp", "udp", "icmp", "dns", "publish", "policy") if IS_FULL else
-          ("tcp.Ends", "tcp.OptionsOff", "udp.Datagrams", "icmp", "dns", "publish"))
+RELAYED = tuple(f"workers.TwoWorkers.test_{name}" for name in (
+    "both_ways_at_once_arrive_whole", "a_half_that_is_open_stays_open_behind_bulk", "a_reset_by_the_guest_is_a_reset",
+    "a_stream_that_is_denied_is_reset_within_a_second_and_another_goes_on"))
+TRACED = (("tcp", "udp", "icmp", "dns", "publish", "policy", "workers.TwoWorkers") if IS_FULL else
+          ("tcp.Ends", "tcp.OptionsOff", "udp.Datagrams", "icmp", "dns", "publish", *RELAYED))
 
 
 def status_field(pid, name):

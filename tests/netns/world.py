@@ -14,7 +14,7 @@ The server addresses are documentation prefixes and are declared public with --c
 addresses are on-link and count as lan.
 
 Environment: CORDON (the program), CORDON_TEST_AS (user or root), CORDON_TEST_FULL=1 (the long figures),
-CORDON_TEST_DIRECT=1 (guests are plain processes in `host`: shows that a test asks for nothing that the
+CORDON_TEST_WORKERS=N (guests have N workers where their test does not say how many), CORDON_TEST_DIRECT=1 (guests are plain processes in `host`: shows that a test asks for nothing that the
 host's own network would not give; the tests of denials then fail, of course).
 """
 
@@ -43,6 +43,7 @@ SCRATCH = pathlib.Path("/mnt")  # a tmpfs inside the test's mount namespace
 RUNTIME = SCRATCH / "runtime"
 IS_FULL = os.environ.get("CORDON_TEST_FULL") == "1"
 IS_DIRECT = os.environ.get("CORDON_TEST_DIRECT") == "1"
+WORKERS = os.environ.get("CORDON_TEST_WORKERS")
 AS_USER = os.environ.get("CORDON_TEST_AS", "user") == "user"
 ORDINARY_USER = 65534
 
@@ -317,6 +318,8 @@ class World:
                 "--clear-groups", "--"]
 
     def arguments(self, command, options=PUBLIC, before=()):
+        if WORKERS and "--workers" not in options and "--offline" not in options:
+            options = ["--workers", WORKERS, *options]
         return [*self.credentials(), *before, self.program, "run", *options, "--", *command]
 
     def environment(self):

@@ -328,6 +328,49 @@ void FakeStreams::drop_hold(PipeHold& hold) {
   hold = PipeHold{};
 }
 
+RelayPlace FakeRelays::hand_over(SocketOwner owner, const Stream& stream) {
+  EXPECT_TRUE(has_room());
+  EXPECT_EQ(stream.up.hold.octets + stream.down.hold.octets, 0U) << "pipes stay behind";
+  for (const SocketHandle socket : {stream.host, stream.guest}) {
+    sockets_.at(socket, "hand_over").is_owned = false;  // events are the relay's
+  }
+  const auto index = static_cast<std::uint16_t>(handed_over++);
+  ++living;
+  streams[index] = Relayed{.owner = owner,
+                           .stream = stream,
+                           .counts = {.up = stream.up.octets,
+                                      .down = stream.down.octets,
+                                      .moved = now_,
+                                      .is_half_closed = stream.is_half_closed()}};
+  return RelayPlace{.index = index};
+}
+
+void FakeRelays::end(RelayPlace place) {
+  Relayed& relayed = streams.at(place.index);
+  EXPECT_FALSE(relayed.is_ended) << "a second time";
+  relayed.is_ended = true;
+  --living;
+  if (relayed.is_on_its_way_back) return;
+  sockets_.end(relayed.stream.host, End::kReset);
+  sockets_.end(relayed.stream.guest, End::kReset);
+}
+
+RelayNews FakeRelays::finish(std::uint16_t index, RelayNews::Kind kind) {
+  Relayed relayed = streams.at(index);
+  EXPECT_TRUE(!relayed.is_ended || relayed.is_on_its_way_back);
+  streams.erase(index);
+  if (!relayed.is_ended) --living;
+  relayed.stream.up.octets = relayed.counts.up;
+  relayed.stream.down.octets = relayed.counts.down;
+  if (kind != RelayNews::Kind::kReturned) {
+    const End how = kind == RelayNews::Kind::kClosed ? End::kClosed : End::kReset;
+    sockets_.end(relayed.stream.host, how);
+    sockets_.end(relayed.stream.guest, how);
+    relayed.stream.host = relayed.stream.guest = {};
+  }
+  return RelayNews{.kind = kind, .owner = relayed.owner, .stream = relayed.stream};
+}
+
 RouteFacts FakeRoutes::lookup(const IpAddress& address) {
   if (const auto found = facts_.find(address); found != facts_.end()) return found->second;
   if (address.is_loopback() || address.is_unspecified()) return {RouteFacts::Type::kLocal};

@@ -14,6 +14,7 @@
 #include "netstack/seams/events.h"
 #include "netstack/seams/guest_sockets.h"
 #include "netstack/seams/host_sockets.h"
+#include "netstack/seams/relays.h"
 #include "netstack/seams/tap.h"
 #include "tests/world/packets.h"
 
@@ -212,6 +213,43 @@ class FakeStreams final : public Streams {
 
  private:
   Sockets& sockets_;
+};
+
+/// Relays that do as the test says: nothing of what they have moves by itself.
+class FakeRelays final : public Relays {
+ public:
+  FakeRelays(Sockets& sockets, const Instant& now) : sockets_(sockets), now_(now) {}
+
+  bool has_room() override { return living < room; }
+  RelayPlace hand_over(SocketOwner owner, const Stream& stream) override;
+  void end(RelayPlace place) override;
+  void take_back(RelayPlace place) override { streams.at(place.index).is_asked_back = true; }
+  RelayCounts counts(RelayPlace place) override { return streams.at(place.index).counts; }
+
+  struct Relayed {
+    SocketOwner owner;
+    Stream stream;
+    RelayCounts counts;
+    bool is_asked_back = false;
+    bool is_on_its_way_back = false;  // its owner has not heard of it yet
+    bool is_ended = false;            // by end()
+  };
+  /// Of the stream that was handed over last.
+  [[nodiscard]] std::uint16_t last_index() const {
+    return static_cast<std::uint16_t>(handed_over - 1);
+  }
+  Relayed& last() { return streams.at(last_index()); }
+  /// What becomes of a stream, as its owner is told, with the counts as they are.
+  RelayNews finish(std::uint16_t index, RelayNews::Kind kind);
+
+  std::map<std::uint16_t, Relayed> streams;  // that the owner may ask about
+  std::size_t room = 0;
+  std::size_t living = 0;
+  std::size_t handed_over = 0;
+
+ private:
+  Sockets& sockets_;
+  const Instant& now_;
 };
 
 class FakeRoutes final : public RouteQuery {

@@ -30,6 +30,7 @@ class RandomLife {
                 .published_tcp = {80, 8080},
                 .published_udp = {53530},
                 .max_tcp_flows = 64,
+                .relayed_streams = 8,
                 .seed = seed}) {
     world_.sockets.forget_ended();
     world_.script.set_chaos([this](Call /*call*/) { return any_of(12) == 0 ? an_error() : 0; });
@@ -62,6 +63,7 @@ class RandomLife {
       EXPECT_GT(world_.sockets.opened(kind), 100U);
     }
     EXPECT_GT(world_.tap.sent, 1000U);
+    EXPECT_GT(world_.relays.handed_over, 10U);
   }
 
  private:
@@ -88,7 +90,7 @@ class RandomLife {
   }
 
   void step() {
-    switch (any_of(14)) {
+    switch (any_of(15)) {
       case 0:
       case 1:
       case 2:
@@ -119,6 +121,8 @@ class RandomLife {
             std::chrono::milliseconds(any_of(3) == 0 ? any_of(400000) : any_of(50)));
       case 12:
         return mutated_frame();
+      case 13:
+        return relay_event();
       default:
         return world_event();
     }
@@ -147,6 +151,7 @@ class RandomLife {
       case OwnerKind::kTap:
       case OwnerKind::kControl:
       case OwnerKind::kMonitor:
+      case OwnerKind::kRelays:
         return;
     }
   }
@@ -174,6 +179,30 @@ class RandomLife {
                                                .is_writable = any_of(2) == 0,
                                                .has_error = any_of(8) == 0});
     }
+  }
+
+  void relay_event() {
+    auto at = world_.relays.streams.begin();
+    while (at != world_.relays.streams.end() && at->second.is_ended) ++at;
+    if (at == world_.relays.streams.end()) return;
+    RelayCounts& counts = at->second.counts;
+    switch (any_of(4)) {
+      case 0:
+        return relay_finishes(at->first, RelayNews::Kind::kClosed);
+      case 1:
+        return relay_finishes(at->first, RelayNews::Kind::kReset);
+      case 2:
+        // Asked or not: whoever has it back goes on with it.
+        return relay_finishes(at->first, RelayNews::Kind::kReturned);
+      default:
+        counts.up += any_of(100000);
+        counts.moved = world_.now;
+    }
+  }
+
+  void relay_finishes(std::uint16_t index, RelayNews::Kind kind) {
+    world_.translator.on_relayed(world_.now, world_.relays.finish(index, kind));
+    world_.run_due();
   }
 
   void datagram_event(FakeSocket& socket) {

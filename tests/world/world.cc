@@ -67,8 +67,10 @@ World::World(const WorldOptions& options)
                                  .streams = streams,
                                  .routes = routes,
                                  .entropy = entropy,
-                                 .events = events},
+                                 .events = events,
+                                 .relays = options.relayed_streams > 0 ? &relays : nullptr},
                  open_ports(options), options.max_tcp_flows) {
+  relays.room = options.relayed_streams;
   tap.takes_trains = options.has_udp_trains;
   events.tells_back = options.holds_refusals;
 }
@@ -168,6 +170,18 @@ void World::reset_arrives(SocketHandle socket, int error) {
 void World::has_room(SocketHandle socket, std::uint64_t octets) {
   sockets.at(socket, "room").room = octets;
   is_ready(socket, Readiness{.is_writable = true});
+}
+
+void World::relay_moves(std::uint64_t up, std::uint64_t down) {
+  RelayCounts& counts = relays.last().counts;
+  counts.up += up;
+  counts.down += down;
+  counts.moved = now;
+}
+
+void World::relay_finishes(RelayNews::Kind kind) {
+  translator.on_relayed(now, relays.finish(relays.last_index(), kind));
+  run_due();
 }
 
 void World::datagram_arrives(SocketHandle socket, std::string_view peer, std::string_view payload,

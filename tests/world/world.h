@@ -40,6 +40,7 @@ struct WorldOptions {
   std::vector<std::uint16_t> published_udp;
   std::vector<std::string> published_for;  // prefixes of clients
   std::size_t max_tcp_flows = 1024;
+  std::size_t relayed_streams = 0;  // that relays have room for; 0: there are none
   std::uint64_t seed = 1;
   Duration uptime = 1h;  // of the host, at the start
 };
@@ -85,6 +86,11 @@ class World {
   void fin_arrives(SocketHandle socket);
   void reset_arrives(SocketHandle socket, int error = ECONNRESET);
   void has_room(SocketHandle socket, std::uint64_t octets);  // more can be written
+
+  /// The stream that was handed over last moves so much, by its relay.
+  void relay_moves(std::uint64_t up, std::uint64_t down);
+  /// And this becomes of it.
+  void relay_finishes(RelayNews::Kind kind);
 
   // Datagrams.
   void datagram_arrives(SocketHandle socket, std::string_view peer, std::string_view payload,
@@ -145,6 +151,7 @@ class World {
   FakeHost host{sockets, script};
   FakeGuest guest{sockets, script};
   FakeStreams streams{sockets};
+  FakeRelays relays{sockets, now};
   FakeRoutes routes;
   FakeEntropy entropy;
   FakeEvents events;

@@ -116,13 +116,13 @@ TEST(CommandLineDns, HostIsTheDefaultAndOffIsOff) {
 
 TEST(CommandLineOptions, AllReachTheirPlace) {
   const RunOptions options =
-      parse_run_or_fail({"run",         "--mtu",      "9000",        "--subnet",
-                         "10.9.8.0/24", "--subnet",   "fd00:1::/64", "--map-root",
-                         "--pass-fd",   "7",          "--pass-fd",   "9",
-                         "--pass-fd",   "7",          "--nested",    "--new-session",
-                         "--log",       "flows.json", "-v",          "--publish",
-                         "8080:80",     "x"});
+      parse_run_or_fail({"run",           "--mtu",       "9000",       "--subnet",  "10.9.8.0/24",
+                         "--subnet",      "fd00:1::/64", "--map-root", "--pass-fd", "7",
+                         "--pass-fd",     "9",           "--pass-fd",  "7",         "--nested",
+                         "--new-session", "--log",       "flows.json", "-v",        "--publish",
+                         "8080:80",       "--workers",   "3",          "x"});
   EXPECT_EQ(options.mtu, 9000);
+  EXPECT_EQ(options.workers, 3U);
   EXPECT_EQ(options.subnet_v4, Prefix::parse("10.9.8.0/24"));
   EXPECT_EQ(options.subnet_v6, Prefix::parse("fd00:1::/64"));
   EXPECT_TRUE(options.maps_root);
@@ -172,6 +172,9 @@ TEST(CommandLineErrors, NameTheOptionItsValueAndTheRemedy) {
       {{"run", "--mtu", "1279", "ls"}, "--mtu 1279: must be a number from 1280"},
       {{"run", "--mtu", "65521", "ls"}, "--mtu 65521: "},
       {{"run", "--mtu", "1500x", "ls"}, "--mtu 1500x: "},
+      {{"run", "--workers", "0", "ls"}, "--workers 0: must be a number from 1 to 16"},
+      {{"run", "--workers", "17", "ls"}, "--workers 17: "},
+      {{"run", "--workers", "-1", "ls"}, "--workers -1: "},
       {{"run", "--dns", "off", "--dns", "9.9.9.9", "ls"}, "--dns off: cannot be combined"},
       {{"run", "--dns", "9.9.9.9", "--dns", "host", "ls"}, "--dns host: cannot be combined"},
       {{"run", "--dns", "dns.example", "ls"}, "--dns dns.example: not a DNS server's address"},
@@ -195,6 +198,7 @@ TEST(CommandLineErrors, NameTheOptionItsValueAndTheRemedy) {
       {{"run", "--offline", "--publish", "1:1", "ls"}, "--offline and --publish 1:1 contradict"},
       {{"run", "--dns", "host", "--offline", "ls"}, "--offline and --dns host contradict"},
       {{"run", "--offline", "--mtu", "1500", "ls"}, "--offline and --mtu 1500 contradict"},
+      {{"run", "--offline", "--workers", "2", "ls"}, "--offline and --workers 2 contradict"},
   };
   for (const Malformed& row : rows) {
     const auto parsed = parse_command_line(row.words);
@@ -230,7 +234,7 @@ TEST(CommandLineHelp, FitsTheScreenAndTellsEveryOption) {
        {"--allow",       "--deny", "--use",      "--policy",   "--trust",   "--ask",
         "--report",      "--mode", "--dns-mode", "--class",    "--offline", "--publish",
         "--mtu",         "--dns",  "--subnet",   "--map-root", "--pass-fd", "--nested",
-        "--new-session", "--log",  "--quiet",    "--verbose"}) {
+        "--new-session", "--log",  "--quiet",    "--verbose",  "--workers"}) {
     EXPECT_NE(parsed->text.find(option), std::string::npos) << option;
   }
 }

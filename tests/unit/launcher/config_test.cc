@@ -37,6 +37,16 @@ TEST(PlanSandbox, KeepsClearOfTheHostsDnsServers) {
   EXPECT_EQ(plan_of({}).translator.v4.subnet.to_string(), "10.177.42.0/24");
 }
 
+TEST(PlanSandbox, HasAsManyWorkersAsItIsToldOrAsTheProcessorsSuggest) {
+  EXPECT_EQ(plan_of({"--workers", "3"}).workers, 3U);
+  const auto by_default = [](unsigned processors) {
+    return plan_of({}, {.resolv_conf = {}, .networks = {}, .processors = processors}).workers;
+  };
+  for (const unsigned few : {0U, 1U, 2U}) EXPECT_EQ(by_default(few), 1U);
+  EXPECT_EQ(by_default(3), 3U);
+  EXPECT_EQ(by_default(64), 4U);
+}
+
 TEST(PlanSandbox, NamesResolverAndHostDoorInside) {
   const SandboxPlan plan = plan_of({});
   EXPECT_NE(plan.resolv_conf.find("nameserver 10.177.42.3\nsearch corp.example\n"),
