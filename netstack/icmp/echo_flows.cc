@@ -131,10 +131,10 @@ void EchoFlows::answer_for_ours(const IpPacket& packet, const EchoMessage& messa
 std::optional<FlowId> EchoFlows::open(Instant now, const FlowKey& key, const IpPacket& packet) {
   const Judgement judgement = context_.admission.judge(now, Protocol::kIcmp, key.guest, key.remote);
   if (!judgement.allowed) {
-    refuse(now, judgement, packet.packet);
+    refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
-  if (!may_open(now, *judgement.allowed, packet.packet)) return std::nullopt;
+  if (!may_open(now, context_, *judgement.allowed, packet.packet)) return std::nullopt;
   const std::optional<FlowId> id = insert(now, key);
   if (!id) return std::nullopt;
   const int error = turn_to(now, *id, *judgement.allowed);
@@ -151,7 +151,7 @@ std::optional<FlowId> EchoFlows::open_named(Instant now, const FlowKey& key,
                                             const IpPacket& packet) {
   const Judgement judgement = context_.admission.judge_name(Protocol::kIcmp, key.guest, key.remote);
   if (!context_.admission.may_resolve(judgement.verdict)) {
-    refuse(now, judgement, packet.packet);
+    refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
   const std::optional<FlowId> id = insert(now, key);
@@ -193,36 +193,33 @@ void EchoFlows::on_lookup(Instant now, FlowId id, const LookupAnswer& answer) {
     return trials_.add_other(now, flow->trial, id, answer.found.all());
   }
   const FlowKey key = table_.key_of(id);
-  // The policy may be another one than when the look-up began.
-  Judgement judgement = context_.admission.judge_name_again(Protocol::kIcmp, key.guest, key.remote,
-                                                            flow->is_answered);
-  const Request by_name = judgement.request;
-  NamedChoice::State state = NamedChoice::State::kDenied;
-  if (context_.admission.may_resolve(judgement.verdict)) {
-    state = flow->choice.add(context_.admission, by_name, answer.found.all(), judgement);
-  }
-  if (state == NamedChoice::State::kOpen) return;
-  if (state == NamedChoice::State::kChosen) {
-    return begin_named(now, id, by_name, judgement, answer.found.all());
+  const NamedOutcome outcome =
+      choose_address(context_, Protocol::kIcmp, key, *flow, answer.found.all());
+  if (outcome.state == NamedChoice::State::kOpen) return;
+  if (outcome.state == NamedChoice::State::kChosen) {
+    return begin_named(now, id, outcome, answer.found.all());
   }
   std::array<std::uint8_t, kQuotedRequest> out{};
   const Bytes offending = Bytes(out).first(write_request(out, key, flow->last_sequence));
   end(id);
-  if (state == NamedChoice::State::kDenied) return refuse(now, judgement, offending);
+  if (outcome.state == NamedChoice::State::kDenied) {
+    return refuse_datagram(now, context_, outcome.judgement, offending);
+  }
   show_host_error(now, context_, key.guest.address, DatagramError{.error = EHOSTUNREACH},
                   offending);
 }
 
-void EchoFlows::begin_named(Instant now, FlowId id, const Request& by_name,
-                            const Judgement& judgement, std::span<const IpAddress> addresses) {
+void EchoFlows::begin_named(Instant now, FlowId id, const NamedOutcome& outcome,
+                            std::span<const IpAddress> addresses) {
   Flow& flow = *table_.get(id);
+  const Judgement& judgement = outcome.judgement;
   if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
   std::array<std::uint8_t, kQuotedRequest> out{};
   const std::size_t size = write_request(out, table_.key_of(id), flow.last_sequence);
-  if (!may_open(now, *judgement.allowed, Bytes(out).first(size))) return end(id);
+  if (!may_open(now, context_, *judgement.allowed, Bytes(out).first(size))) return end(id);
   const bool awaits_other = flow.choice.awaits_other();
   const IpAddress& chosen = judgement.request.dialled.address;
-  flow.trial = trials_.begin(id, by_name, chosen, addresses, awaits_other);
+  flow.trial = trials_.begin(id, outcome.by_name, chosen, addresses, awaits_other);
   if (!awaits_other) lookups_.cancel(Waits::kEcho, id);
   trials_.go_on(now, flow.trial, id, turn_to(now, id, *judgement.allowed));
 }
@@ -296,36 +293,9 @@ void EchoFlows::end_trial(FlowId id) {
   lookups_.cancel(Waits::kEcho, id);
 }
 
-void EchoFlows::refuse(Instant now, const Judgement& judgement, Bytes offending) {
-  std::array<std::uint8_t, Refusals::kMaxReply> reply{};
-  const IpAddress& guest = judgement.request.guest.address;
-  const IcmpErrorFields error{.source = context_.admission.link(guest.family()).gateway,
-                              .destination = guest,
-                              .error = IcmpError::kProhibited};
-  std::size_t size = write_icmp_error(reply, error, offending);
-  if (size > 0 && !context_.link.may_send_icmp_error(now)) size = 0;
-  context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
-}
-
-bool EchoFlows::may_open(Instant now, const AllowedDestination& destination, Bytes offending) {
-  const std::optional<Judgement> denied = one_too_many(context_, destination);
-  if (!denied) return true;
-  const bool is_only_reported = denied->allowed.has_value();
-  is_only_reported ? context_.refusals.report(*denied) : refuse(now, *denied, offending);
-  return is_only_reported;
-}
-
 bool EchoFlows::measure_message(Instant now, FlowId id, Way way, std::size_t octets,
                                 Bytes offending) {
-  Flow& flow = *table_.get(id);
-  const Measured measured = measure(now, context_, *flow.destination, flow.meter, way, octets, 0);
-  if (!measured.passes) context_.drops.add(Drop::kBudget);
-  if (measured.denied && measured.denied->allowed) {
-    context_.refusals.report(*measured.denied);
-  } else if (measured.denied) {
-    refuse(now, *measured.denied, offending);
-  }
-  return measured.passes;
+  return count_datagram(now, context_, *table_.get(id), way, octets, 0, offending).passes;
 }
 
 void EchoFlows::open_failed(Instant now, const IpAddress& guest, Bytes offending, int error) {
@@ -462,15 +432,7 @@ std::optional<std::uint32_t> EchoFlows::rejudge(Instant now, std::uint32_t curso
     Flow& flow = *table_.get(*id);
     if (!flow.destination) continue;  // Judged when its name has been looked up.
     const Judgement judgement = context_.admission.rejudge(now, flow.destination->request());
-    if (judgement.allowed) {
-      flow.destination = judgement.allowed;
-      renew(context_, *flow.destination, flow.meter);
-    }
-    const std::optional<Judgement> is_over =
-        judgement.allowed ? time_over(context_, *judgement.allowed, flow.meter) : std::nullopt;
-    if (judgement.allowed && !is_over) continue;
-    context_.refusals.refuse(now, is_over.value_or(judgement), {});
-    end(*id);
+    if (!may_live_on(now, context_, judgement, flow)) end(*id);
   }
   return cursor;
 }

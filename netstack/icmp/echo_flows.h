@@ -16,10 +16,8 @@
 #pragma once
 
 #include "netstack/flow/context.h"
+#include "netstack/flow/datagram_flow.h"
 #include "netstack/flow/key.h"
-#include "netstack/flow/meter.h"
-#include "netstack/flow/named_choice.h"
-#include "netstack/flow/named_trials.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/name_lookups.h"
@@ -47,14 +45,9 @@ class EchoFlows final : private LookupWaiters, private TrialFlows {
   [[nodiscard]] std::size_t size() const { return table_.size(); }
 
  private:
-  struct Flow {
-    std::optional<AllowedDestination> destination;  // none while the name is looked up
+  struct Flow : DatagramFlow {
     SocketHandle socket;
-    NamedChoice choice;
-    NamedTrials::Place trial;
-    Meter meter;
     std::uint16_t last_sequence = 0;
-    bool is_answered = false;  // by name, and a person has said yes
   };
   class Inbox;
 
@@ -63,7 +56,7 @@ class EchoFlows final : private LookupWaiters, private TrialFlows {
   std::optional<FlowId> open_named(Instant now, const FlowKey& key, const IpPacket& packet);
   std::optional<FlowId> insert(Instant now, const FlowKey& key);
   void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
-  void begin_named(Instant now, FlowId id, const Request& by_name, const Judgement& judgement,
+  void begin_named(Instant now, FlowId id, const NamedOutcome& outcome,
                    std::span<const IpAddress> addresses);
   int turn_to(Instant now, FlowId id, const AllowedDestination& destination) override;
   [[nodiscard]] bool is_alive(FlowId id) const override { return table_.get(id) != nullptr; }
@@ -73,9 +66,6 @@ class EchoFlows final : private LookupWaiters, private TrialFlows {
   [[nodiscard]] bool hold(FlowId id, const SendFields& fields, const EchoMessage& message);
   void send_or_hold(Instant now, FlowId id, const SendFields& fields, const EchoMessage& message,
                     Bytes offending);
-  void refuse(Instant now, const Judgement& judgement, Bytes offending);
-  /// False, and the denial is out, where the flow would be one too many.
-  bool may_open(Instant now, const AllowedDestination& destination, Bytes offending);
   /// Whether budgets let the message pass.
   bool measure_message(Instant now, FlowId id, Way way, std::size_t octets, Bytes offending);
   void open_failed(Instant now, const IpAddress& guest, Bytes offending, int error);

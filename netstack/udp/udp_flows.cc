@@ -174,10 +174,10 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
     return std::nullopt;
   }
   if (!judgement.allowed) {
-    refuse(now, judgement, packet.packet);
+    refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
-  if (!may_open(now, *judgement.allowed, packet.packet)) return std::nullopt;
+  if (!may_open(now, context_, *judgement.allowed, packet.packet)) return std::nullopt;
   const MappingKey mapping_key{.guest = key.guest};
   if (!make_room(now, !mappings_.find(mapping_key))) return std::nullopt;
   const IoResult<FlowId> mapping = mapping_for(now, mapping_key, key.guest.address.family());
@@ -220,36 +220,10 @@ IoResult<SocketHandle> UdpFlows::open_socket(FlowId mapping, Family family) {
                                                     .index = mapping.index});
 }
 
-void UdpFlows::refuse(Instant now, const Judgement& judgement, Bytes offending) {
-  std::array<std::uint8_t, Refusals::kMaxReply> reply{};
-  const Endpoint& guest = judgement.request.guest;
-  const IcmpErrorFields error{.source = context_.admission.link(guest.address.family()).gateway,
-                              .destination = guest.address,
-                              .error = IcmpError::kProhibited};
-  std::size_t size = write_icmp_error(reply, error, offending);
-  if (size > 0 && !context_.link.may_send_icmp_error(now)) size = 0;
-  context_.refusals.refuse(now, judgement, Bytes(reply).first(size));
-}
-
-bool UdpFlows::may_open(Instant now, const AllowedDestination& destination, Bytes offending) {
-  const std::optional<Judgement> denied = one_too_many(context_, destination);
-  if (!denied) return true;
-  const bool is_only_reported = denied->allowed.has_value();
-  is_only_reported ? context_.refusals.report(*denied) : refuse(now, *denied, offending);
-  return is_only_reported;
-}
-
 bool UdpFlows::measure_payload(Instant now, FlowId id, Way way, Bytes& payload, std::size_t segment,
                                Bytes offending) {
-  Flow& flow = *flows_.get(id);
   const Measured measured =
-      measure(now, context_, *flow.destination, flow.meter, way, payload.size(), segment);
-  if (!measured.passes || measured.octets < payload.size()) context_.drops.add(Drop::kBudget);
-  if (measured.denied && measured.denied->allowed) {
-    context_.refusals.report(*measured.denied);
-  } else if (measured.denied) {
-    refuse(now, *measured.denied, offending);
-  }
+      count_datagram(now, context_, *flows_.get(id), way, payload.size(), segment, offending);
   payload = payload.first(measured.octets);
   return measured.passes;
 }
@@ -264,7 +238,8 @@ std::optional<FlowId> UdpFlows::open_published(Instant now, const FlowKey& key,
     context_.refusals.refuse(now, judgement, {});
     return std::nullopt;
   }
-  if (!may_open(now, *judgement.allowed, {}) || !make_room(now, false)) return std::nullopt;
+  if (!may_open(now, context_, *judgement.allowed, {}) || !make_room(now, false))
+    return std::nullopt;
   const std::optional<FlowId> id = flows_.insert(key, kListNormal, now);
   if (!id) return std::nullopt;
   Flow& flow = *flows_.get(*id);
@@ -513,15 +488,7 @@ std::optional<std::uint32_t> UdpFlows::rejudge(Instant now, std::uint32_t cursor
                                     ? context_.admission.judge_inbound(Protocol::kUdp, key.guest,
                                                                        flow.destination->endpoint())
                                     : context_.admission.rejudge(now, flow.destination->request());
-    if (judgement.allowed) {
-      flow.destination = judgement.allowed;
-      renew(context_, *flow.destination, flow.meter);
-    }
-    const std::optional<Judgement> is_over =
-        judgement.allowed ? time_over(context_, *judgement.allowed, flow.meter) : std::nullopt;
-    if (judgement.allowed && !is_over) continue;
-    context_.refusals.refuse(now, is_over.value_or(judgement), {});
-    end(*id, FlowEnd::kRevoked);
+    if (!may_live_on(now, context_, judgement, flow)) end(*id, FlowEnd::kRevoked);
   }
   return cursor;
 }

@@ -36,10 +36,8 @@
 #include <vector>
 
 #include "netstack/flow/context.h"
+#include "netstack/flow/datagram_flow.h"
 #include "netstack/flow/key.h"
-#include "netstack/flow/meter.h"
-#include "netstack/flow/named_choice.h"
-#include "netstack/flow/named_trials.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/name_lookups.h"
@@ -85,16 +83,11 @@ class UdpFlows final : private LookupWaiters, private TrialFlows {
   static std::uint8_t list_for(std::uint16_t remote_port) {
     return remote_port < 1024 ? kListWellKnown : kListNormal;
   }
-  struct Flow {
-    std::optional<AllowedDestination> destination;  // none while the name is looked up
-    FlowId mapping;                                 // once there is a destination
-    NamedChoice choice;
-    NamedTrials::Place trial;
-    Meter meter;
+  struct Flow : DatagramFlow {
+    FlowId mapping;                   // once there is a destination
     std::int32_t published = -1;      // index, or -1: an outbound flow with a mapping
     std::optional<HostEnd> host_end;  // of a published port, that the client wrote to
     std::uint8_t list = kListNormal;
-    bool is_answered = false;         // by name, and a person has said yes
     std::uint16_t refused_train = 0;  // not 0: the smallest segment of a train that was not taken
     std::uint32_t id = 0;
     std::uint64_t octets_up = 0;
@@ -110,7 +103,7 @@ class UdpFlows final : private LookupWaiters, private TrialFlows {
   std::optional<FlowId> open(Instant now, const FlowKey& key, const IpPacket& packet);
   std::optional<FlowId> open_named(Instant now, const FlowKey& key, const IpPacket& packet);
   void on_lookup(Instant now, FlowId id, const LookupAnswer& answer) override;
-  void begin_named(Instant now, FlowId id, const Request& by_name, const Judgement& judgement,
+  void begin_named(Instant now, FlowId id, const NamedOutcome& outcome,
                    std::span<const IpAddress> addresses);
   int turn_to(Instant now, FlowId id, const AllowedDestination& destination) override;
   [[nodiscard]] bool is_alive(FlowId id) const override { return flows_.get(id) != nullptr; }
@@ -132,9 +125,6 @@ class UdpFlows final : private LookupWaiters, private TrialFlows {
   int transmit(Instant now, const DatagramTrain& train);
   void send_one_by_one(Instant now, const DatagramTrain& train);
   IoStatus try_send(Instant now, const DatagramTrain& train);
-  void refuse(Instant now, const Judgement& judgement, Bytes offending);
-  /// False, and the denial is out, where the flow would be one too many.
-  bool may_open(Instant now, const AllowedDestination& destination, Bytes offending);
   /// Cuts `payload` to what budgets let pass; false where that is nothing.
   bool measure_payload(Instant now, FlowId id, Way way, Bytes& payload, std::size_t segment,
                        Bytes offending);

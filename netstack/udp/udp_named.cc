@@ -16,7 +16,7 @@ std::optional<FlowId> UdpFlows::open_named(Instant now, const FlowKey& key,
     return std::nullopt;
   }
   if (!context_.admission.may_resolve(judgement.verdict)) {
-    refuse(now, judgement, packet.packet);
+    refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
   if (!make_room(now, true)) return std::nullopt;
@@ -41,25 +41,19 @@ void UdpFlows::on_lookup(Instant now, FlowId id, const LookupAnswer& answer) {
     return trials_.add_other(now, flow->trial, id, answer.found.all());
   }
   const FlowKey key = flows_.key_of(id);
-  // The policy may be another one than when the look-up began.
-  Judgement judgement =
-      context_.admission.judge_name_again(Protocol::kUdp, key.guest, key.remote, flow->is_answered);
-  const Request by_name = judgement.request;
-  NamedChoice::State state = NamedChoice::State::kDenied;
-  if (context_.admission.may_resolve(judgement.verdict)) {
-    state = flow->choice.add(context_.admission, by_name, answer.found.all(), judgement);
+  const NamedOutcome outcome =
+      choose_address(context_, Protocol::kUdp, key, *flow, answer.found.all());
+  if (outcome.state == NamedChoice::State::kOpen) return;
+  if (outcome.state == NamedChoice::State::kChosen) {
+    return begin_named(now, id, outcome, answer.found.all());
   }
-  if (state == NamedChoice::State::kOpen) return;
-  if (state == NamedChoice::State::kChosen) {
-    return begin_named(now, id, by_name, judgement, answer.found.all());
-  }
-  std::array<std::uint8_t, kQuotedDatagram> offending{};
-  const std::size_t size = quote_held(id, offending);
+  std::array<std::uint8_t, kQuotedDatagram> out{};
+  const Bytes offending = Bytes(out).first(quote_held(id, out));
   end(id, FlowEnd::kUnreachable);
-  if (state == NamedChoice::State::kDenied) {
-    return refuse(now, judgement, Bytes(offending).first(size));
+  if (outcome.state == NamedChoice::State::kDenied) {
+    return refuse_datagram(now, context_, outcome.judgement, offending);
   }
-  answer_errno(now, key.guest, Bytes(offending).first(size), EHOSTUNREACH);
+  answer_errno(now, key.guest, offending, EHOSTUNREACH);
 }
 
 std::size_t UdpFlows::quote_held(FlowId id, MutableBytes out) {
@@ -68,18 +62,19 @@ std::size_t UdpFlows::quote_held(FlowId id, MutableBytes out) {
                                first == nullptr ? Bytes() : first->payload());
 }
 
-void UdpFlows::begin_named(Instant now, FlowId id, const Request& by_name,
-                           const Judgement& judgement, std::span<const IpAddress> addresses) {
+void UdpFlows::begin_named(Instant now, FlowId id, const NamedOutcome& outcome,
+                           std::span<const IpAddress> addresses) {
+  const Judgement& judgement = outcome.judgement;
   if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
   std::array<std::uint8_t, kQuotedDatagram> offending{};
   const std::size_t size = quote_held(id, offending);
-  if (!may_open(now, *judgement.allowed, Bytes(offending).first(size))) {
+  if (!may_open(now, context_, *judgement.allowed, Bytes(offending).first(size))) {
     return end(id, FlowEnd::kRevoked);
   }
   Flow& flow = *flows_.get(id);
   const bool awaits_other = flow.choice.awaits_other();
   const IpAddress& chosen = judgement.request.dialled.address;
-  flow.trial = trials_.begin(id, by_name, chosen, addresses, awaits_other);
+  flow.trial = trials_.begin(id, outcome.by_name, chosen, addresses, awaits_other);
   if (!awaits_other) lookups_.cancel(Waits::kUdp, id);
   const int error = turn_to(now, id, *judgement.allowed);
   // Making room took the flow itself where nothing else was idle.
