@@ -69,6 +69,10 @@ class Bench:
     def best(self):
         return [Setting(tool) for tool in self.tools]
 
+    def with_relay(self):
+        """What is measured of TCP: by the bare relay, too."""
+        return [Setting("direct"), Setting("relay"), *self.best()[1:]]
+
     def fresh(self, setting):
         return new_sandbox(self.world, setting, self._counter)
 
@@ -144,8 +148,8 @@ def to_servers(family):
 
 
 def row_of(setting):
-    if setting.tool == "direct":
-        return "direct"
+    if setting.tool in ("direct", "relay"):
+        return setting.tool
     return setting.tool if setting.mtu == BEST_MTU else f"{setting.tool} {setting.mtu}"
 
 
@@ -157,7 +161,7 @@ def describe(case):
 def make_tables():
     return {
         "tcp": Table("TCP throughput by direction and streams", "Gb/s", digits=1,
-                     note="Rows without a number: guest MTU 65520."),
+                     note="Rows without a number: guest MTU 65520. relay: a bare splice(), no sandbox."),
         "cpu": Table("CPU time of the tool's processes per gigabyte", "s/GB", is_more_better=False, digits=3),
         "crr": Table("Connect, request, response, close, by how many at once", "connections/s", digits=0,
                      note="to many: the connections go to fourteen servers in turn, otherwise to one."),
@@ -192,7 +196,7 @@ def make_tables():
 
 def tcp(bench):
     plan = bench.plan
-    settings = [Setting("direct")]
+    settings = [Setting("direct"), Setting("relay")]
     settings += [Setting(tool, mtu) for tool in bench.tools if tool != "direct" for mtu in plan.mtus]
     cases = [(direction, streams) for direction in ("up", "down") for streams in plan.streams]
 
@@ -229,7 +233,7 @@ def crr(bench):
             bench.results.add("crr-cpu", row, describe(case), (sandbox.cpu_seconds() - before) / made * 1e6)
 
     cases = [(at_once, where) for where in ("", "to many") for at_once in bench.plan.concurrencies]
-    bench.turns("crr", bench.best(), cases, measure)
+    bench.turns("crr", bench.with_relay(), cases, measure)
 
 
 def connections(bench, client, to, at_once):
@@ -248,7 +252,8 @@ def rr(bench):
         for name, column in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")):
             bench.results.add("rr", row, f"{protocol} {column}", done[name])
 
-    bench.turns("rr", bench.best(), ("tcp", "udp"), measure)
+    bench.turns("rr", bench.with_relay(), ("tcp",), measure)
+    bench.turns("rr", bench.best(), ("udp",), measure)
 
 
 # UDP. A case is (octets, "train" or "", direction).

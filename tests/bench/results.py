@@ -6,7 +6,7 @@ A failed run is kept as a failure with its reason; it is never a figure.
 import dataclasses
 import statistics
 
-ROWS = ("direct", "cordon", "pasta", "slirp4netns")
+ROWS = ("direct", "relay", "cordon", "pasta", "slirp4netns")
 
 
 @dataclasses.dataclass

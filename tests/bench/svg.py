@@ -15,10 +15,10 @@ NAME, VALUE = 110, 78  # room for a tool's name before a bar and for its figure 
 
 # Ink, quiet ink, paper, grid, and a colour for each tool: in light, and in dark.
 LIGHT = {"ink": "#24292f", "quiet": "#59636e", "paper": "#ffffff", "grid": "#d1d9e0", "direct": "#818b98",
-         "cordon": "#0969da", "pasta": "#c4621f", "slirp4netns": "#2f8f46"}
+         "relay": "#afb8c1", "cordon": "#0969da", "pasta": "#c4621f", "slirp4netns": "#2f8f46"}
 DARK = {"ink": "#e6edf3", "quiet": "#9198a1", "paper": "#0d1117", "grid": "#3d444d", "direct": "#9198a1",
-        "cordon": "#58a6ff", "pasta": "#f0883e", "slirp4netns": "#56d364"}
-TOOLS = ("direct", "cordon", "pasta", "slirp4netns")
+        "relay": "#6e7681", "cordon": "#58a6ff", "pasta": "#f0883e", "slirp4netns": "#56d364"}
+TOOLS = ("direct", "relay", "cordon", "pasta", "slirp4netns")
 
 
 def colours(scheme):

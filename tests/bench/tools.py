@@ -19,6 +19,7 @@ from world import PORT, PYTHON, SCRATCH
 
 PUBLIC = ["--class", "public=198.51.100.0/24", "--class", "public=2001:db8::/32"]
 BEST_MTU, WIRE_MTU = 65520, 1500
+FIRST_RELAYED = 6901  # one for each server
 FIRST_PUBLISHED = 7001  # below the range that ephemeral ports come from
 
 Setting = collections.namedtuple("Setting", "tool mtu extra", defaults=(BEST_MTU, ()))
@@ -143,6 +144,34 @@ class Direct(Sandbox):
         return []
 
 
+class Relay(Direct):
+    """No sandbox either, and every TCP connection through a bare relay in host: what any tool pays that takes
+    connections apart in user space, and none can be below."""
+
+    def __init__(self, world, setting, published):
+        self._ports = {server: f"127.0.0.1:{FIRST_RELAYED + place}" for place, server in enumerate(world.servers())}
+        super().__init__(world, setting, published)
+
+    def _start(self):
+        super()._start()
+        words = sum((["--listen", port, "--to", server] for server, port in self._ports.items()), [])
+        self._relay = self.world.start([*self.world.credentials(), self.world.load, "relay", *words],
+                                       stdout=subprocess.PIPE, stderr=self.log, text=True)
+        if "ready" not in self._relay.stdout.readline():
+            raise Stalled(f"the relay did not start; {self.said()}")
+
+    def load(self, *words, seconds=30):
+        return super().load(*(self._ports.get(word, word) for word in words), seconds=seconds)
+
+    def pids(self):
+        return [self._relay.pid]
+
+    def close(self):
+        super().close()
+        if hasattr(self, "_relay"):
+            self.world.stop(self._relay)
+
+
 class Cordon(Sandbox):
     @staticmethod
     def options(mtu, published=None):
@@ -250,7 +279,7 @@ class Slirp4netns(Sandbox):
         return ["sh", "-c", cls.START.replace("MTU", str(mtu)), "sh"]
 
 
-KINDS = {"direct": Direct, "cordon": Cordon, "pasta": Pasta, "slirp4netns": Slirp4netns}
+KINDS = {"direct": Direct, "relay": Relay, "cordon": Cordon, "pasta": Pasta, "slirp4netns": Slirp4netns}
 
 
 def find_peers(words):
@@ -258,7 +287,7 @@ def find_peers(words):
     found, missing = {}, []
     for word in filter(None, words.split(",")):
         name, _, path = word.partition("=")
-        if name not in KINDS or name in ("direct", "cordon"):
+        if name not in KINDS or name in ("direct", "relay", "cordon"):
             raise SystemExit(f"bench: {name}: no such peer; there are pasta and slirp4netns")
         path = shutil.which(path or name)
         if path:

@@ -155,6 +155,10 @@ class World:
         except RuntimeError:  # in a user namespace only mapped groups have a number
             sh("sysctl -qw net.ipv4.ping_group_range='0 0'")
 
+    def servers(self):
+        """The TCP endpoints of all servers that loads go to."""
+        return [endpoint(address) for address in SERVERS[6 if self.is_ipv6 else 4]]
+
     def set_uplink_mtu(self, mtu):
         sh(f"ip link set uplink mtu {mtu}")
         self._ext_sh(f"ip link set uplink mtu {mtu}")

@@ -12,8 +12,9 @@ int main(int count, char** words) {
     std::string_view name;
     int (*run)(const Options&);
   };
-  constexpr std::array<Load, 8> kLoads{{
+  constexpr std::array<Load, 9> kLoads{{
       {"serve", cordon::bench::serve},
+      {"relay", cordon::bench::relay},
       {"stream", cordon::bench::load_stream},
       {"connections", cordon::bench::load_connections},
       {"requests", cordon::bench::load_requests},

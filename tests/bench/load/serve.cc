@@ -291,14 +291,6 @@ class Questions {
   std::vector<char> message_ = std::vector<char>(2048);
 };
 
-UniqueFd listen_on(const SocketAddress& address) {
-  UniqueFd fd = open_tcp(address.family());
-  set_integer(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
-  must(bind(fd.get(), address.get(), address.length), "bind");
-  must(listen(fd.get(), 4096), "listen");
-  return fd;
-}
-
 UniqueFd receive_on(const SocketAddress& address) {
   UniqueFd fd = open_udp(address.family());
   must(bind(fd.get(), address.get(), address.length), "bind");

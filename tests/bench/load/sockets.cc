@@ -119,6 +119,14 @@ UniqueFd open_tcp(int family) {
   return fd;
 }
 
+UniqueFd listen_on(const SocketAddress& address) {
+  UniqueFd fd = open_tcp(address.family());
+  set_integer(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+  must(bind(fd.get(), address.get(), address.length), "bind");
+  must(listen(fd.get(), 4096), "listen");
+  return fd;
+}
+
 void set_blocking(int fd, bool is_blocking) {
   const int flags = must(fcntl(fd, F_GETFL), "F_GETFL");
   must(fcntl(fd, F_SETFL, is_blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK), "F_SETFL");

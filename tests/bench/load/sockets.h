@@ -70,6 +70,7 @@ void set_tcp_manners(int fd);
 /// Connected and blocking; ends the program where that fails within `seconds`.
 UniqueFd connect_tcp(const SocketAddress& to, double seconds = 5);
 UniqueFd open_udp(int family);
+UniqueFd listen_on(const SocketAddress& address);
 void set_blocking(int fd, bool is_blocking);
 void set_integer(int fd, int level, int option, int value, std::string_view name);
 
@@ -90,6 +91,7 @@ void tell(const std::string& json);
 
 // The loads, each in a file of its own.
 int serve(const Options& options);
+int relay(const Options& options);
 int load_stream(const Options& options);
 int load_connections(const Options& options);
 int load_requests(const Options& options);
