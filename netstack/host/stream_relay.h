@@ -1,8 +1,8 @@
 // Streams on the kernel: octets from one socket to the other without a copy through user space, by
 // splice() and a pipe between.
 //
-// A young stream is copied (recv, send): a short exchange costs two calls instead of four. A read
-// that comes back short has emptied its socket (unless an urgent mark cut it): whatever comes later
+// Where little is to be expected it is copied (recv, send): two calls instead of four. A read that
+// comes back short has emptied its socket (unless an urgent mark cut it): whatever comes later
 // is an event of its own, so nobody reads only to be told EAGAIN, and behind a FIN that is known to
 // be there nobody reads only to be told 0. Octets before such a FIN wait for it (MSG_MORE), and the
 // sink gets both in one segment.

@@ -69,7 +69,7 @@ struct Transfer {
 
 /// What is known of a source before it is read.
 struct SourceState {
-  bool is_small = false;    // the stream is young: copying beats splicing
+  bool is_small = false;    // little is to be expected: copying beats splicing
   bool has_ended = false;   // its FIN is there: what waits is all that there will be
   bool has_urgent = false;  // reads stop short at the urgent mark, so a short one tells nothing
 };

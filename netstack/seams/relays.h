@@ -20,6 +20,7 @@ struct HalfStream {
   bool has_urgent = false;   // an urgent mark is among them, or was
   bool is_blocked = false;   // the sink was full; its next event goes on
   bool is_done = false;      // FIN reached and passed on
+  bool is_small = true;      // its last turn was, and the next one is taken to be
 };
 
 /// A connection's two sockets, and what moves between them.

@@ -18,8 +18,9 @@ namespace cordon {
 
 /// What one stream may move before the others have their turn: some 200 us of a fast one.
 inline constexpr std::size_t kPumpBudget = std::size_t{1024} * 1024;
-/// Below this a stream is copied, not spliced: a short exchange costs fewer system calls that way.
-inline constexpr std::uint64_t kSmallStream = std::uint64_t{16} * 1024;
+/// A half whose last turn was of less than this is copied, not spliced: requests and answers cost
+/// fewer system calls that way, however long the stream lives.
+inline constexpr std::uint64_t kSmallTurn = std::uint64_t{16} * 1024;
 
 /// What an event says of the half whose source it is of.
 inline void take_notice(HalfStream& half, const Readiness& readiness) {
@@ -44,12 +45,13 @@ inline void take_notice(HalfStream& half, const Readiness& readiness) {
 /// Moves at most `most` octets.
 inline Transfer move_half(Streams& streams, Stream& stream, bool is_up, std::size_t most) {
   HalfStream& half = stream.half(is_up);
-  const SourceState source{.is_small = stream.octets() < kSmallStream,
+  const SourceState source{.is_small = half.is_small,
                            .has_ended = half.has_ended,
                            .has_urgent = half.has_urgent};
   const Transfer transfer =
       streams.move(source_of(stream, is_up), source_of(stream, !is_up), half.hold, source, most);
   half.octets += transfer.octets;
+  half.is_small = transfer.taken < kSmallTurn;
   half.is_blocked = transfer.stop == Transfer::Stop::kSinkFull;
   return transfer;
 }

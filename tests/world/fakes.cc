@@ -237,8 +237,9 @@ IoStatus FakeGuest::dial_result(SocketHandle handle, const Readiness& /*readines
 }
 
 Transfer FakeStreams::move(SocketHandle from, SocketHandle to, PipeHold& hold,
-                           const SourceState& /*source*/, std::size_t budget) {
+                           const SourceState& state, std::size_t budget) {
   ++moves;
+  small_moves += state.is_small ? 1 : 0;
   FakeSocket& source = sockets_.at(from, "move from");
   FakeSocket& sink = sockets_.at(to, "move to");
   Transfer transfer;

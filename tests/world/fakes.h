@@ -209,6 +209,7 @@ class FakeStreams final : public Streams {
 
   std::size_t holds = 0;  // pipes that flows hold
   std::size_t moves = 0;
+  std::size_t small_moves = 0;  // of which little was expected
   std::size_t peeks = 0;
 
  private:

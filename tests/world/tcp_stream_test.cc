@@ -138,6 +138,19 @@ TEST(TcpStream, DataAndFinTogetherArriveInThatOrder) {
   EXPECT_TRUE(stream.at(stream.guest).has_fin_gone);
 }
 
+TEST(TcpStream, RequestsAreCopiedHoweverMuchHasGoneBeforeThem) {
+  Stream stream;
+  stream.world.arrives(stream.guest, 100'000);
+  const std::size_t before = stream.world.streams.small_moves;
+  stream.world.arrives(stream.guest, 64);  // the turn before it was large
+  EXPECT_EQ(stream.world.streams.small_moves, before);
+  stream.world.arrives(stream.guest, 64);
+  EXPECT_EQ(stream.world.streams.small_moves, before + 1);
+  stream.world.arrives(stream.host, 64);  // the other way has been small all the time
+  EXPECT_EQ(stream.world.streams.small_moves, before + 2);
+  EXPECT_EQ(stream.at(stream.host).written, 100'128U);
+}
+
 TEST(TcpStream, WhatTheHostSaidBeforeTheAdoptionArrives) {
   World world;
   world.script.fails(Call::kAdopt, ENOBUFS, 2);

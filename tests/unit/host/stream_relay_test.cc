@@ -125,7 +125,7 @@ TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
   EXPECT_EQ(heard, taken);
 }
 
-INSTANTIATE_TEST_SUITE_P(YoungAndOld, StreamRelayMove, testing::Bool(),
+INSTANTIATE_TEST_SUITE_P(SmallAndLarge, StreamRelayMove, testing::Bool(),
                          [](const auto& row) { return row.param ? "Copied" : "Spliced"; });
 
 // A pair over the loopback, where urgent marks and segments are.
