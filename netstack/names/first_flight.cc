@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -297,27 +298,64 @@ std::size_t write_alert(MutableBytes out) {
   return kAlert.size();
 }
 
+// The body's lines, each whole or not at all. The first and the last ones always fit.
+class Lines {
+ public:
+  explicit Lines(std::span<char> out) : out_(out) {}
+
+  template <class... Parts>
+  void add(fmt::format_string<Parts...> format, const Parts&... parts) {
+    const std::span<char> left = out_.subspan(size_);
+    const auto written = fmt::vformat_to_n(left.data(), left.size(), fmt::string_view(format),
+                                           fmt::make_format_args(parts...));
+    if (written.size <= left.size()) size_ += written.size;
+  }
+  [[nodiscard]] std::string_view text() const { return {out_.data(), size_}; }
+
+ private:
+  std::span<char> out_;
+  std::size_t size_ = 0;
+};
+
+// As on stderr, and in the order in which a person asks.
+constexpr std::string_view kRule = "first-flight";
+
+void add_names(Lines& lines, const FlightRefusal& refusal) {
+  if (!refusal.dialled.empty()) {
+    lines.add("connection opened to: {}{}{}\n", refusal.dialled,
+              refusal.dialled_rule.empty() ? "" : ", allowed by ", refusal.dialled_rule);
+  }
+  if (!refusal.named.empty()) {
+    lines.add("request names: {}{}{}\n", refusal.named, refusal.named_rule.empty() ? "" : ", ",
+              refusal.named_rule);
+  }
+}
+
 std::size_t write_forbidden(MutableBytes out, const FlightRefusal& refusal) {
-  std::array<char, 1024> body{};
-  const auto text = fmt::format_to_n(
-      body.data(), body.size(),
-      "cordon: denied: this request {}.\n{}{}{}{}{}{}{}{}{}denial id={}\n", describe(refusal.fault),
-      refusal.dialled.empty() ? "" : "connection opened to: ", refusal.dialled,
-      refusal.dialled.empty() ? "" : "\n",
-      refusal.named.empty() ? "" : "request names: ", refusal.named,
-      refusal.named.empty() ? "" : "\n",
-      refusal.remedy.empty() ? "" : "to allow it: ", refusal.remedy,
-      refusal.remedy.empty() ? "" : "\n", refusal.denial_id);
-  if (text.size > body.size()) return 0;
-  const auto whole = fmt::format_to_n(reinterpret_cast<char*>(out.data()), out.size(),
-                                      "HTTP/1.1 403 Forbidden\r\n"
-                                      "Content-Type: text/plain; charset=utf-8\r\n"
-                                      "Content-Length: {}\r\n"
-                                      "Cache-Control: no-store\r\n"
-                                      "Connection: close\r\n"
-                                      "\r\n"
-                                      "{}",
-                                      text.size, std::string_view(body.data(), text.size));
+  constexpr std::string_view kHead =
+      "HTTP/1.1 403 Forbidden\r\n"
+      "Content-Type: text/plain; charset=utf-8\r\n"
+      "Content-Length: {}\r\n"
+      "Cache-Control: no-store\r\n"
+      "Connection: close\r\n"
+      "\r\n"
+      "{}";
+  std::array<char, kLongestFlightRefusal - kHead.size()> body{};
+  std::array<char, kLongestRemedy + 64> last{};
+  Lines tail(last);
+  if (!refusal.remedy.empty()) tail.add("to allow it: {}\n", refusal.remedy);
+  tail.add("denial id={}\n", refusal.denial_id);
+  // What the tail needs is kept free for it.
+  const std::span<char> room(body);
+  Lines lines(room.first(room.size() - tail.text().size()));
+  lines.add("cordon: denied: this request {}.\n", describe(refusal.fault));
+  lines.add("rule: {}\n", kRule);
+  add_names(lines, refusal);
+  const std::size_t size = lines.text().size();
+  std::ranges::copy(tail.text(), body.begin() + static_cast<std::ptrdiff_t>(size));
+  const std::size_t whole_size = size + tail.text().size();
+  const auto whole = fmt::format_to_n(reinterpret_cast<char*>(out.data()), out.size(), kHead,
+                                      whole_size, std::string_view(body.data(), whole_size));
   return whole.size > out.size() ? 0 : whole.size;
 }
 

@@ -143,10 +143,17 @@ class FirstFlight {
 struct FlightRefusal {
   FlightFault fault = FlightFault::kNone;
   std::uint32_t denial_id = 0;
-  std::string_view dialled;  // the name that the guest connected to; empty: it used an address
-  std::string_view named;    // the name that the first flight has; empty: none
-  std::string_view remedy;   // "--allow evil.example", or empty
+  std::string_view dialled;       // the name that the guest connected to; empty: it used an address
+  std::string_view dialled_rule;  // what allows that: "--allow=ok.example", "policy.toml:3"
+  std::string_view named;         // the name that the first flight has; empty: none
+  std::string_view named_rule;    // what of it: "denied by policy.toml:4", "denied by default"
+  std::string_view remedy;        // "--allow evil.example", or empty
 };
+/// No longer than this is what is said of a rule, and of a remedy.
+inline constexpr std::size_t kLongestRuleWords = 128;
+inline constexpr std::size_t kLongestRemedy = kLongestDnsName + 16;
+/// Room for every refusal; where names are long the lines that only repeat them are left out.
+inline constexpr std::size_t kLongestFlightRefusal = 1024;
 [[nodiscard]] std::size_t write_flight_refusal(MutableBytes out, FirstFlight::Protocol protocol,
                                                const FlightRefusal& refusal);
 

@@ -42,6 +42,35 @@ std::string_view text_of(const DnsName* name, NameText& text) {
   return {text.data(), size};
 }
 
+// A rule as denials name it: where it stands, and for an option its value.
+std::string_view text_of(const Rule& rule, std::span<char> text) {
+  const bool is_option = rule.origin.starts_with("--");
+  const auto written = fmt::format_to_n(text.data(), text.size(), "{}{}{}", rule.origin,
+                                        is_option ? "=" : "", is_option ? rule.text : "");
+  const std::size_t size = std::min(written.size, text.size());
+  for (char& letter : text.first(size)) {
+    if (letter < ' ' || letter > '~') letter = '?';
+  }
+  constexpr std::string_view kCut = "...";
+  if (written.size > text.size()) std::ranges::copy(kCut, text.last(kCut.size()).begin());
+  return {text.data(), size};
+}
+
+using RuleText = std::array<char, kLongestRuleWords>;
+
+// "denied by default", "allowed by policy.toml:4".
+std::string_view said_of(const Policy& policy, const Verdict& verdict, RuleText& text) {
+  constexpr std::array<std::string_view, 3> kDone{"allowed", "denied", "asked about"};
+  const auto start = fmt::format_to_n(text.data(), text.size(), "{} by ",
+                                      kDone.at(static_cast<std::size_t>(verdict.action)));
+  const std::span<char> rest = std::span(text).subspan(start.size);
+  const Rule* const rule = policy.rule_of(verdict);
+  if (rule != nullptr) return {text.data(), start.size + text_of(*rule, rest).size()};
+  const std::string_view reason = reason_name(verdict.reason);
+  std::ranges::copy(reason, rest.begin());
+  return {text.data(), start.size + reason.size()};
+}
+
 }  // namespace
 
 FirstFlight TcpFlows::first_flight_of(const Flow& flow) const {
@@ -171,18 +200,27 @@ void TcpFlows::write_answer(Answer& answer, const Flow& flow, FlightFault fault,
                             const Judgement& denied) {
   NameText dialled{};
   NameText named{};
-  std::array<char, 300> remedy{};
+  RuleText dialled_rule{};
+  RuleText named_rule{};
+  std::array<char, kLongestRemedy> remedy{};
+  const Policy& policy = context_.config.policy;
   FlightRefusal refusal{.fault = fault,
                         .denial_id = answer.denial,
                         .dialled = text_of(flow.destination->request().name, dialled)};
+  const std::optional<std::uint32_t> index = flow.destination->rule();
+  if (index && *index < policy.rules().size()) {
+    refusal.dialled_rule = text_of(policy.rules()[*index], dialled_rule);
+  }
   if (fault == FlightFault::kOtherName) {
     refusal.named = text_of(denied.request.name, named);
-    const bool is_allowed =
-        context_.config.policy.judge_name(*denied.request.name).action == Action::kAllow;
-    // One that is allowed already is to be dialled by its own name.
+    const Verdict verdict = policy.judge_name(*denied.request.name);
+    refusal.named_rule = said_of(policy, verdict, named_rule);
+    const bool is_allowed = verdict.action == Action::kAllow;
+    // One that is allowed already is to be dialled by its own name; a rule that denies would win.
+    const bool is_helped = is_allowed || verdict.reason != Reason::kRule;
     const auto text = fmt::format_to_n(remedy.data(), remedy.size(), "{} {}",
                                        is_allowed ? "connect to" : "--allow", refusal.named);
-    refusal.remedy = std::string_view(remedy.data(), std::min(text.size, remedy.size()));
+    if (is_helped) refusal.remedy = {remedy.data(), std::min(text.size, remedy.size())};
   }
   answer.size = static_cast<std::uint16_t>(
       write_flight_refusal(answer.octets, flow.flight.protocol(), refusal));

@@ -144,7 +144,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     std::uint32_t denial = 0;
     Instant until = kNever;  // and not before on_denial_told(); kNever: the server answers first
     std::uint16_t size = 0;  // 0: free
-    std::array<std::uint8_t, 1024> octets{};
+    std::array<std::uint8_t, kLongestFlightRefusal> octets{};
   };
   static_assert(sizeof(Flow) + sizeof(FlowKey) <= 512);
   using Table = FlowTable<FlowKey, Flow, kLists>;

@@ -19,7 +19,9 @@ TEST(FirstFlightOfHttp, IsAnsweredWith403WhereItNamesAnother) {
   flight.guest_says(request("evil.example"));
   ASSERT_EQ(flight.world.events.denials.size(), 1U);
   EXPECT_TRUE(flight.guest_heard().starts_with("HTTP/1.1 403 Forbidden\r\n"));
-  for (const char* const part : {"ok.example", "--allow evil.example", "id=1"}) {
+  for (const char* const part :
+       {"\nrule: first-flight\n", "opened to: ok.example, allowed by test\n",
+        "names: evil.example, denied by default\n", "--allow evil.example\n", "id=1\n"}) {
     EXPECT_NE(flight.guest_heard().find(part), std::string::npos) << flight.guest_heard();
   }
   flight.expect_refused("", "id=1\n");
@@ -30,6 +32,23 @@ TEST(FirstFlightOfHttp, NamesNoRemedyButTheNameWhereThatIsAllowedAlready) {
   flight.guest_says(request("other.example"));
   EXPECT_NE(flight.guest_heard().find("connect to other.example"), std::string::npos);
   EXPECT_EQ(flight.guest_heard().find("--allow"), std::string::npos);
+}
+
+TEST(FirstFlightOfHttp, NamesTheRuleThatDeniesWhomItNamesAndNoRemedyAgainstIt) {
+  WorldOptions with = options();
+  with.deny = {"evil.example"};
+  with.each_rule = [](Rule& rule) {
+    if (rule.action != Action::kDeny) return;
+    rule.text = "evil.example";
+    rule.origin = "a\tlong/" + std::string(200, 'p') + ".toml:12";
+  };
+  Flight flight(with, 80);
+  flight.guest_says(request("evil.example"));
+  EXPECT_NE(flight.guest_heard().find("evil.example, denied by a?long/ppp"), std::string::npos)
+      << flight.guest_heard();
+  EXPECT_NE(flight.guest_heard().find("ppp...\n"), std::string::npos);
+  EXPECT_EQ(flight.guest_heard().find("to allow it"), std::string::npos);
+  flight.expect_refused("", "id=1\n");
 }
 
 TEST(FirstFlightOfHttp, IsJudgedForEveryRequestOfAConnection) {

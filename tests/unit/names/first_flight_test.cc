@@ -271,7 +271,9 @@ TEST(FlightRefusal, OfHttpNamesRuleAndRemedy) {
   const FlightRefusal refusal{.fault = FlightFault::kOtherName,
                               .denial_id = 17,
                               .dialled = "ok.example",
+                              .dialled_rule = "--allow=ok.example",
                               .named = "evil.example",
+                              .named_rule = "denied by policy.toml:7",
                               .remedy = "--allow evil.example"};
   const std::size_t size = write_flight_refusal(out, FirstFlight::Protocol::kHttp, refusal);
   const std::string text(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(size));
@@ -281,13 +283,40 @@ TEST(FlightRefusal, OfHttpNamesRuleAndRemedy) {
             std::string::npos)
       << text;
   for (const char* const part :
-       {"ok.example", "evil.example", "to allow it: --allow evil.example\n", "id=17",
-        "names another host than the connection was opened to"}) {
+       {"\nrule: first-flight\n", "opened to: ok.example, allowed by --allow=ok.example\n",
+        "names: evil.example, denied by policy.toml:7\n", "to allow it: --allow evil.example\n",
+        "id=17", "names another host than the connection was opened to"}) {
     EXPECT_NE(text.find(part, body), std::string::npos) << part;
   }
   EXPECT_EQ(
       write_flight_refusal(MutableBytes(out).first(100), FirstFlight::Protocol::kHttp, refusal),
       0U);
+}
+
+TEST(FlightRefusal, OfHttpHasRoomForTheLongestNamesAndRules) {
+  const std::string longest(253, 'n');
+  const std::string rule(kLongestRuleWords, 'r');
+  const std::string remedy = "connect to " + longest;
+  std::array<std::uint8_t, kLongestFlightRefusal> out{};
+  const FlightRefusal refusal{.fault = FlightFault::kOtherName,
+                              .denial_id = 4294967295,
+                              .dialled = longest,
+                              .dialled_rule = rule,
+                              .named = longest,
+                              .named_rule = rule,
+                              .remedy = remedy};
+  const std::size_t size = write_flight_refusal(out, FirstFlight::Protocol::kHttp, refusal);
+  const std::string text(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(size));
+  const std::size_t body = text.find("\r\n\r\n") + 4;
+  EXPECT_NE(text.find("Content-Length: " + std::to_string(text.size() - body) + "\r\n"),
+            std::string::npos)
+      << text;
+  for (const std::string& part :
+       {std::string("rule: first-flight\n"), "to allow it: " + remedy + "\n",
+        std::string("denial id=4294967295\n"), "opened to: " + longest + ", allowed by " + rule}) {
+    EXPECT_NE(text.find(part, body), std::string::npos) << part;
+  }
+  EXPECT_TRUE(text.ends_with("denial id=4294967295\n"));
 }
 
 TEST(FlightRefusal, OfTlsIsTheAlertAccessDenied) {
