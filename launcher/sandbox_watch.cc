@@ -2,9 +2,23 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "launcher/clock.h"
+#include "launcher/event_text.h"
 
 namespace cordon {
+namespace {
+
+// Flows that were introduced and never began are forgotten with all others.
+constexpr std::size_t kMostIntroduced = 1024;
+
+// A flow as its beginning is reported under, too.
+std::string key_of(const Request& request) {
+  return fmt::format("{} {}", guest_text(request), way_text(request));
+}
+
+}  // namespace
 
 void SandboxWatch::on_started(const RunningSandbox& sandbox) {
   sandbox_ = sandbox;
@@ -41,6 +55,9 @@ void SandboxWatch::on_message(Bytes packet) {
     if (recorder_ != nullptr) recorder_->on_resolved(*resolved);
     return;
   }
+  if (const auto introduced = decode_introduced(*message, name)) {
+    return on_introduced(message->id, *introduced);
+  }
   const auto report = decode_flow(*message, name);
   if (!report) return tell_nonsense();
   if (message->kind == MessageKind::kFlow) return on_flow(*report, policy);
@@ -62,9 +79,30 @@ void SandboxWatch::on_denial(const Denial& denial, const Policy& policy) {
 void SandboxWatch::on_flow(const FlowReport& report, const Policy& policy) {
   std::optional<GuestProcess> process;
   const bool is_wanted = log_.is_read() || recorder_ != nullptr;
-  if (is_wanted && !report.end) process = find_process(report.request, flow_lookups_);
+  if (is_wanted && !report.end) {
+    process = take_introduced(report.request);
+    if (!process) process = find_process(report.request, flow_lookups_);
+  }
   log_.flow(report, policy, process);
   if (recorder_ != nullptr) recorder_->on_flow(report, process);
+}
+
+void SandboxWatch::on_introduced(std::uint32_t id, const Request& request) {
+  if (introduced_.size() >= kMostIntroduced) introduced_.clear();
+  if (auto process = find_process(request, introductions_)) {
+    introduced_.insert_or_assign(key_of(request), *std::move(process));
+  }
+  Message told;
+  told.kind = MessageKind::kIntroducedTold;
+  told.id = id;
+  // Not taken: the translator lets the flow begin by its own deadline.
+  (void)link_.send(told);
+}
+
+std::optional<GuestProcess> SandboxWatch::take_introduced(const Request& request) {
+  auto node = introduced_.extract(key_of(request));
+  if (node.empty()) return std::nullopt;
+  return std::move(node.mapped());
 }
 
 std::optional<GuestProcess> SandboxWatch::find_process(const Request& request,

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "launcher/event_log.h"
@@ -68,6 +70,8 @@ class SandboxWatch final : public TranslatorListener {
  private:
   void on_denial(const Denial& denial, const Policy& policy);
   void on_flow(const FlowReport& report, const Policy& policy);
+  void on_introduced(std::uint32_t id, const Request& request);
+  std::optional<GuestProcess> take_introduced(const Request& request);
   std::optional<GuestProcess> find_process(const Request& request, TokenBucket& bucket);
   void tell_nonsense();
 
@@ -84,6 +88,9 @@ class SandboxWatch final : public TranslatorListener {
   std::unique_ptr<ProcessLookup> lookup_;
   TokenBucket denial_lookups_{10, 10};
   TokenBucket flow_lookups_{50, 50};
+  // Those who wait are looked up as fast as that can be done; past it signals would wait, too.
+  TokenBucket introductions_{500, 100};
+  std::map<std::string, GuestProcess> introduced_;  // until their flow has begun
   std::optional<std::vector<Endpoint>> early_upstreams_;
   SandboxCounts counts_;
   bool has_told_nonsense_ = false;

@@ -31,6 +31,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
       budgets_(config_.start, config_.policy),
       admission_(config_, seams.routes, pool_, pins_),
       refusals_(seams.events, link_, drops_),
+      introductions_(seams.events, config_.introduces_flows),
       load_(SipKey{seams.entropy.next(), seams.entropy.next()}),
       context_{.config = config_,
                .admission = admission_,
@@ -38,6 +39,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
                .pins = pins_,
                .budgets = budgets_,
                .refusals = refusals_,
+               .introductions = introductions_,
                .load = load_,
                .link = link_,
                .host = seams.host,
@@ -115,7 +117,11 @@ void Translator::on_ip(Instant now, const IpPacket& packet, const FrameIn& frame
 
 void Translator::on_packet(Instant now, const IpPacket& packet, const FrameIn& frame) {
   refusals_.set_packet(packet.packet);
+  // A train would not be one any more.
+  const bool may_wait = introductions_.is_on() && frame.udp_segment_size == 0;
+  if (may_wait) introductions_.set_packet(packet.packet);
   dispatch(now, packet, frame);
+  if (may_wait) introductions_.set_packet({});
   refusals_.set_packet({});
 }
 
@@ -125,10 +131,29 @@ void Translator::on_answer(Instant now, std::uint32_t id, bool is_yes) {
   // What it leads to may be asked, and held, in its place.
   std::array<std::uint8_t, Asking::kMaxPacket> copy{};
   std::ranges::copy(*held, copy.begin());
-  const Bytes octets = Bytes(copy).first(held->size());
+  dispatch_again(now, Bytes(copy).first(held->size()), true);
+}
+
+void Translator::on_introduced(Instant now, std::uint32_t id) {
+  introductions_.set_passing(true);
+  while (const std::optional<Introductions::Released> held = introductions_.settle(id)) {
+    dispatch_again(now, held->packet, held->is_answered);
+  }
+  introductions_.set_passing(false);
+}
+
+void Translator::expire_introductions(Instant now) {
+  introductions_.set_passing(true);
+  while (const std::optional<Introductions::Released> held = introductions_.expire(now)) {
+    dispatch_again(now, held->packet, held->is_answered);
+  }
+  introductions_.set_passing(false);
+}
+
+void Translator::dispatch_again(Instant now, Bytes octets, bool is_answered) {
   const Parsed<IpPacket> packet = (octets[0] >> 4) == 4 ? parse_ipv4(octets) : parse_ipv6(octets);
   if (!CORDON_INVARIANT(packet.has_value())) return;
-  admission_.set_answered(true);
+  admission_.set_answered(is_answered);
   // Its checksum was looked at when it came.
   on_packet(now, *packet, FrameIn{.is_checksum_trusted = true});
   udp_.send_gathered(now);
@@ -220,11 +245,13 @@ Instant Translator::next_deadline() const {
   return std::min({tcp_.next_deadline(), udp_.next_deadline(), echo_.next_deadline(),
                    upstream_.next_deadline(), lookups_.next_deadline(), resolver_.next_deadline(),
                    published_.next_deadline(), refusals_.next_deadline(),
-                   reassembler_.next_deadline(), budgets_.next_deadline(), lost_address_sweep_});
+                   introductions_.next_deadline(), reassembler_.next_deadline(),
+                   budgets_.next_deadline(), lost_address_sweep_});
 }
 
 void Translator::on_deadline(Instant now) {
   refusals_.on_deadline(now);
+  if (introductions_.next_deadline() <= now) expire_introductions(now);
   tcp_.on_deadline(now);
   udp_.on_deadline(now);
   echo_.on_deadline(now);

@@ -68,6 +68,8 @@ class Translator {
     refusals_.on_told(id);
     tcp_.on_denial_told(id);
   }
+  /// The supervisor has looked up whose the flow of introduction `id` is.
+  void on_introduced(Instant now, std::uint32_t id);
   /// A person has answered question `id`.
   void on_answer(Instant now, std::uint32_t id, bool is_yes);
   /// The host's resolv.conf changed.
@@ -102,6 +104,9 @@ class Translator {
     [[nodiscard]] bool is_running() const { return tcp || udp || echo; }
   };
 
+  /// A packet that waited, as if it came now.
+  void dispatch_again(Instant now, Bytes octets, bool is_answered);
+  void expire_introductions(Instant now);
   void take_frame(Instant now, const FrameIn& frame);
   void on_arp(Bytes arp);
   void on_ip(Instant now, const IpPacket& packet, const FrameIn& frame);
@@ -122,6 +127,7 @@ class Translator {
   Budgets budgets_;
   Admission admission_;
   Refusals refusals_;
+  Introductions introductions_;
   DestinationLoad load_;
   FlowContext context_;
   Reassembler reassembler_;

@@ -264,7 +264,10 @@ int RunningSandboxDesk::run() {
 int run(const RunOptions& given, FlowRecorder* recorder) {
   auto with_files = with_policies(given);
   auto prepared = with_files ? prepare(*with_files) : std::unexpected(with_files.error());
-  if (prepared && recorder != nullptr) prepared->plan.translator.reports_flows = true;
+  if (prepared && recorder != nullptr) {
+    prepared->plan.translator.reports_flows = true;
+    prepared->plan.translator.introduces_flows = true;
+  }
   if (!prepared) {
     fmt::print(stderr, "cordon: {}\n", prepared.error().message());
     return kExitOwnFailure;

@@ -5,6 +5,7 @@
 #include "netstack/flow/admission.h"
 #include "netstack/flow/budgets.h"
 #include "netstack/flow/destination_load.h"
+#include "netstack/flow/introductions.h"
 #include "netstack/flow/refusals.h"
 #include "netstack/link/guest_link.h"
 #include "netstack/seams/events.h"
@@ -24,6 +25,7 @@ struct FlowContext {
   NamePins& pins;
   Budgets& budgets;
   Refusals& refusals;
+  Introductions& introductions;
   DestinationLoad& load;
   GuestLink& link;
   HostSockets& host;

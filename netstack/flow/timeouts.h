@@ -60,6 +60,10 @@ inline constexpr Duration kWildcardWindow = std::chrono::seconds(60);
 /// A flow waits this long for a person's answer (policy.md section 2): long enough to read a line
 /// and decide, shorter than most programs' patience.
 inline constexpr Duration kAskPatience = std::chrono::seconds(30);
+/// A flow that begins while its run is learned from waits this long for the supervisor to look its
+/// process up: a look takes up to 20 ms, and a few flows begin at once. Shorter than any guest's
+/// own patience (RFC 6298 section 2: a SYN is repeated after a second).
+inline constexpr Duration kIntroduction = std::chrono::milliseconds(250);
 /// ICMP echo (RFC 5508 REQ-2).
 inline constexpr Duration kEchoIdle = std::chrono::seconds(60);
 /// Reassembly (RFC 1122 section 3.3.2, RFC 8200 section 4.5).

@@ -62,6 +62,7 @@ struct TranslatorConfig {
   NameSettings names;
   std::vector<Endpoint> upstreams;  // DNS servers that the host uses, in order
   bool reports_flows = false;       // flows as well as denials go to the supervisor
+  bool introduces_flows = false;    // and wait until it has looked their process up
 };
 
 }  // namespace cordon

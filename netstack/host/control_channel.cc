@@ -11,6 +11,10 @@ bool ControlChannel::denied(const Denial& denial) { return send(encode_denial(de
 
 void ControlChannel::flow(const FlowReport& report) { (void)send(encode_flow(report)); }
 
+bool ControlChannel::introduced(std::uint32_t id, const Request& request) {
+  return send(encode_introduced(id, request));
+}
+
 void ControlChannel::resolved(const Request& request) { (void)send(encode_resolved(request)); }
 
 bool ControlChannel::asked(const Question& question) { return send(encode_question(question)); }

@@ -18,6 +18,8 @@ bool is_known(MessageKind kind) {
     case MessageKind::kFlowsListed:
     case MessageKind::kPolicyTaken:
     case MessageKind::kResolved:
+    case MessageKind::kIntroduced:
+    case MessageKind::kIntroducedTold:
     case MessageKind::kDenialTold:
     case MessageKind::kUpstreams:
     case MessageKind::kAnswer:
@@ -155,6 +157,14 @@ Message encode_resolved(const Request& request) {
   return message;
 }
 
+Message encode_introduced(std::uint32_t id, const Request& request) {
+  Message message;
+  message.kind = MessageKind::kIntroduced;
+  message.id = id;
+  put_request(message, request);
+  return message;
+}
+
 Message encode_notice(Notice notice, int code) {
   Message message;
   message.kind = MessageKind::kNotice;
@@ -224,6 +234,11 @@ std::optional<Request> decode_resolved(const Message& message, DnsName& name) {
     return std::nullopt;
   }
   return request;
+}
+
+std::optional<Request> decode_introduced(const Message& message, DnsName& name) {
+  if (message.kind != MessageKind::kIntroduced) return std::nullopt;
+  return take_request(message, name);
 }
 
 std::optional<Notice> decode_notice(const Message& message) {

@@ -23,13 +23,15 @@ enum class MessageKind : std::uint32_t {
   kFlowsListed = 6,  // the end of a piece of the list; `cursor` is where the next one begins
   kPolicyTaken = 7,  // `generation` is in force, or (`code` not 0) was not understood
   kResolved = 8,     // a name was answered for the first time
+  kIntroduced = 9,   // a flow would begin, and waits until its process has been looked up
   // supervisor to translator
-  kDenialTold = 101,   // the process was looked up and the line written: refuse the guest now
-  kUpstreams = 102,    // the host's resolv.conf changed
-  kAnswer = 103,       // to the question `id`; `action` is what the person said
-  kListFlows = 104,    // a piece of the list of living flows, from `cursor` on
-  kPolicyPart = 105,   // a piece of a policy snapshot (host/policy_snapshot.h)
-  kReportFlows = 106,  // whether flows are reported as they begin and end: `action`, 0 or 1
+  kDenialTold = 101,      // the process was looked up and the line written: refuse the guest now
+  kUpstreams = 102,       // the host's resolv.conf changed
+  kAnswer = 103,          // to the question `id`; `action` is what the person said
+  kListFlows = 104,       // a piece of the list of living flows, from `cursor` on
+  kPolicyPart = 105,      // a piece of a policy snapshot (host/policy_snapshot.h)
+  kReportFlows = 106,     // whether flows are reported as they begin and end: `action`, 0 or 1
+  kIntroducedTold = 107,  // introduction `id`: its process was looked up, or cannot be
 };
 
 struct WireEndpoint {
@@ -88,6 +90,7 @@ struct Message {
 [[nodiscard]] Message encode_flow(const FlowReport& report);
 [[nodiscard]] Message encode_question(const Question& question);
 [[nodiscard]] Message encode_resolved(const Request& request);
+[[nodiscard]] Message encode_introduced(std::uint32_t id, const Request& request);
 [[nodiscard]] Message encode_notice(Notice notice, int code);
 
 [[nodiscard]] WireEndpoint encode_endpoint(const Endpoint& endpoint);
@@ -106,6 +109,8 @@ struct Message {
 [[nodiscard]] std::optional<Question> decode_question(const Message& message, DnsName& name);
 /// Always with a name.
 [[nodiscard]] std::optional<Request> decode_resolved(const Message& message, DnsName& name);
+/// Its number is the message's.
+[[nodiscard]] std::optional<Request> decode_introduced(const Message& message, DnsName& name);
 [[nodiscard]] std::optional<Notice> decode_notice(const Message& message);
 
 }  // namespace cordon

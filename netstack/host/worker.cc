@@ -273,6 +273,7 @@ bool KernelWorker::on_control(Instant now) {
     const Message& message = received->message;
     if (message.kind == MessageKind::kDenialTold) translator_.on_denial_told(message.id);
     if (message.kind == MessageKind::kUpstreams) on_upstreams(message);
+    if (message.kind == MessageKind::kIntroducedTold) translator_.on_introduced(now, message.id);
     if (message.kind == MessageKind::kAnswer) {
       const bool is_yes = message.action == static_cast<std::uint8_t>(Action::kAllow);
       translator_.on_answer(now, message.id, is_yes);

@@ -65,6 +65,10 @@ class Events {
   /// process up; the refusal to the guest then waits for that, or for a short deadline.
   virtual bool denied(const Denial& denial) = 0;
   virtual void flow(const FlowReport& report) = 0;
+  /// A flow would begin. True where the supervisor will call back (Translator::on_introduced) once
+  /// it has looked the process up; the flow then waits for that, or for kIntroduction. Only where
+  /// TranslatorConfig::introduces_flows says so.
+  virtual bool introduced(std::uint32_t id, const Request& request) = 0;
   /// A name that the guest asked for was answered with addresses, for the first time. The request
   /// has the name and the asking socket, and no destination.
   virtual void resolved(const Request& request) = 0;

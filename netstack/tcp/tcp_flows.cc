@@ -87,6 +87,7 @@ void TcpFlows::open(Instant now, const FlowKey& key, const TcpSegment& segment) 
   if (meaning == Meaning::kName) return open_named(now, key, segment);
   const Judgement judgement = context_.admission.judge(now, Protocol::kTcp, key.guest, remote);
   if (!judgement.allowed) return refuse(now, key, segment.seq, judgement);
+  if (context_.introductions.hold(now, judgement.request)) return;
   const std::optional<FlowId> id = insert_dialling(now, key, segment);
   if (!id) return;
   if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
@@ -98,6 +99,7 @@ void TcpFlows::open_named(Instant now, const FlowKey& key, const TcpSegment& seg
   if (!context_.admission.may_resolve(judgement.verdict)) {
     return refuse(now, key, segment.seq, judgement);
   }
+  if (context_.introductions.hold(now, judgement.request)) return;
   const std::optional<FlowId> id = insert_dialling(now, key, segment);
   if (!id) return;
   table_.get(*id)->is_named = true;

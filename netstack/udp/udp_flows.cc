@@ -177,6 +177,7 @@ std::optional<FlowId> UdpFlows::open(Instant now, const FlowKey& key, const IpPa
     refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
+  if (context_.introductions.hold(now, judgement.request)) return std::nullopt;
   if (!may_open(now, context_, *judgement.allowed, packet.packet)) return std::nullopt;
   const MappingKey mapping_key{.guest = key.guest};
   if (!make_room(now, !mappings_.find(mapping_key))) return std::nullopt;

@@ -19,6 +19,7 @@ std::optional<FlowId> UdpFlows::open_named(Instant now, const FlowKey& key,
     refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
+  if (context_.introductions.hold(now, judgement.request)) return std::nullopt;
   if (!make_room(now, true)) return std::nullopt;
   const std::uint8_t list = list_for(key.remote.port);
   const std::optional<FlowId> id = flows_.insert(key, list, now);

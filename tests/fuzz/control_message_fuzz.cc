@@ -39,10 +39,12 @@ void check_message(Bytes data) {
   const auto question = decode_question(*message, name);
   const auto notice = decode_notice(*message);
   const auto resolved = decode_resolved(*message, name);
+  const auto introduced = decode_introduced(*message, name);
   require(denial.has_value() + flow.has_value() + question.has_value() + notice.has_value() +
-              resolved.has_value() <=
+              resolved.has_value() + introduced.has_value() <=
           1);
   if (resolved) check_request(*resolved, name);
+  if (introduced) check_request(*introduced, name);
   if (denial) {
     check_request(denial->request, name);
     DnsName again;

@@ -387,6 +387,13 @@ std::uint64_t FakeEntropy::next() {
   return z ^ (z >> 31);
 }
 
+bool FakeEvents::introduced(std::uint32_t id, const Request& request) {
+  if (!hears_introductions) return false;
+  introductions.emplace_back(id, request);
+  introductions.back().second.name = nullptr;
+  return true;
+}
+
 bool FakeEvents::denied(const Denial& denial) {
   denials.push_back(denial);
   if (denial.request.name != nullptr) {

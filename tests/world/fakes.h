@@ -279,6 +279,7 @@ class FakeEvents final : public Events {
  public:
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override { flows.push_back(report); }
+  bool introduced(std::uint32_t id, const Request& request) override;
   void resolved(const Request& request) override {
     resolved_names.push_back(request.name->to_string());
   }
@@ -294,6 +295,8 @@ class FakeEvents final : public Events {
   std::vector<Question> questions;
   std::vector<FlowReport> list;
   std::vector<std::pair<Notice, int>> notices;
+  std::vector<std::pair<std::uint32_t, Request>> introductions;  // without their names
+  bool hears_introductions = true;                               // the channel has room for them
   bool tells_back = false;            // the supervisor will say when it has looked the process up
   bool can_ask = true;                // there is somebody to ask
   std::size_t list_room = 1'000'000;  // flows that can still be listed

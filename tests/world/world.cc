@@ -54,6 +54,7 @@ TranslatorConfig make_config(const WorldOptions& options) {
   config.start = Instant{} + options.uptime;
   for (const std::string& text : options.upstreams) config.upstreams.push_back(endpoint(text));
   config.reports_flows = options.reports_flows;
+  config.introduces_flows = options.introduces_flows;
   return config;
 }
 

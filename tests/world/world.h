@@ -35,6 +35,7 @@ struct WorldOptions {
   std::uint16_t mtu = 1500;
   bool has_udp_trains = true;
   bool reports_flows = true;
+  bool introduces_flows = false;
   bool holds_refusals = false;               // the supervisor calls back about denials
   std::vector<std::uint16_t> published_tcp;  // ports of the guest
   std::vector<std::uint16_t> published_udp;
@@ -111,6 +112,11 @@ class World {
   void host_changes(bool is_address_lost = false);
   void supervisor_tells(std::uint32_t denial) {
     translator.on_denial_told(denial);
+    run_due();
+  }
+
+  void supervisor_knows(std::uint32_t introduction) {
+    translator.on_introduced(now, introduction);
     run_due();
   }
 

@@ -107,6 +107,21 @@ TEST(Messages, ANameThatWasResolvedArrivesWithTheAskingSocket) {
   EXPECT_FALSE(decode_resolved(encode_flow({.id = 1, .request = request}), read));
 }
 
+TEST(Messages, AFlowIsIntroducedWithItsNumber) {
+  const DnsName sent = *DnsName::parse("ok.example");
+  const Request request{.guest = {*IpAddress::parse("10.0.2.100"), 40000},
+                        .dialled = {*IpAddress::parse("198.51.100.17"), 443},
+                        .name = &sent};
+  const Message message = encode_introduced(17, request);
+  EXPECT_EQ(message.id, 17U);
+  DnsName read;
+  const auto decoded = decode_introduced(message, read);
+  ASSERT_TRUE(decoded);
+  expect_same(*decoded, request);
+  EXPECT_FALSE(decode_introduced(encode_resolved(request), read));
+  EXPECT_FALSE(decode_flow(message, read));
+}
+
 TEST(Messages, ANoticeArrivesWithItsCode) {
   const Message message = encode_notice(Notice::kUpstreamSilent, 110);
   EXPECT_EQ(decode_notice(message), Notice::kUpstreamSilent);
@@ -179,7 +194,7 @@ TEST(MessagesHostile, AnotherSizeIsNoMessage) {
 }
 
 TEST(MessagesHostile, AnUnknownKindIsNoMessage) {
-  for (const std::uint32_t kind : {0U, 9U, 100U, 107U, 0xffffffffU}) {
+  for (const std::uint32_t kind : {0U, 10U, 100U, 108U, 0xffffffffU}) {
     Message message = encode_denial(Denial{});
     message.kind = static_cast<MessageKind>(kind);
     EXPECT_FALSE(decode_message(bytes_of(message))) << kind;

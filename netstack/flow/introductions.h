@@ -1,0 +1,83 @@
+// Flows that wait until it is known whose they are (`cordon learn`).
+//
+// The supervisor finds a flow's process by its socket, and a process that lives for a few
+// milliseconds has gone by the time that it is looked for. So the packet that would begin a flow
+// waits: the supervisor is told, has its look while the guest still waits for an answer, and calls
+// back; then the packet is dispatched once more, as if it came now. kIntroduction bounds that, and
+// what has no room passes at once, unnamed. Off, as everywhere but in learn, nothing is kept and
+// nothing waits.
+//
+// The same mechanism as that of questions (asking.h), and as little state in any protocol. Denials
+// have their own look (refusals.h).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "netstack/base/time.h"
+#include "netstack/flow/limits.h"
+#include "netstack/policy/request.h"
+#include "netstack/seams/events.h"
+
+namespace cordon {
+
+class Introductions {
+ public:
+  Introductions(Events& events, bool is_on);
+
+  /// The longest packet that can wait: what an Ethernet frame of the usual MTU holds.
+  static constexpr std::size_t kMaxPacket = 1500;
+
+  [[nodiscard]] bool is_on() const { return is_on_; }
+  /// The IP packet that is being dispatched, until the next call; empty: one that cannot wait.
+  void set_packet(Bytes packet) { packet_ = packet; }
+  /// What is dispatched has been introduced, or no longer.
+  void set_passing(bool is_passing) { is_passing_ = is_passing; }
+
+  /// True: the packet that would begin this flow waits; nothing is to be done with it now.
+  [[nodiscard]] bool hold(Instant now, const Request& request) {
+    return is_on_ && !is_passing_ && keep(now, request);
+  }
+
+  struct Released {
+    Bytes packet;  // until the next call of hold() that keeps one
+    bool is_answered = false;
+  };
+  /// Introduction `id` has been made: its packets, one a call, in the order in which they came.
+  [[nodiscard]] std::optional<Released> settle(std::uint32_t id);
+  /// Likewise of those whose time is over.
+  [[nodiscard]] std::optional<Released> expire(Instant now);
+  [[nodiscard]] Instant next_deadline() const { return next_deadline_; }
+
+ private:
+  struct Held {
+    Request request;
+    std::uint16_t size;
+    std::array<std::uint8_t, kMaxPacket> packet;
+  };
+  struct Slot {
+    std::uint32_t id = 0;  // 0: free
+    std::uint64_t order = 0;
+    Instant until{};
+  };
+
+  bool keep(Instant now, const Request& request);
+  /// The introduction that this flow waits for already, or 0.
+  [[nodiscard]] const Slot* find(const Request& request) const;
+  template <class Claim>
+  std::optional<Released> release_first(Claim&& is_due);
+
+  Events& events_;
+  bool is_on_;
+  bool is_passing_ = false;
+  Bytes packet_;
+  std::array<Slot, kMaxIntroductions> slots_{};
+  std::unique_ptr<Held[]> held_;
+  Instant next_deadline_ = kNever;
+  std::uint64_t last_order_ = 0;
+  std::uint32_t last_id_ = 0;
+};
+
+}  // namespace cordon
