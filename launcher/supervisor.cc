@@ -194,8 +194,7 @@ Status Supervisor::open_gate() {
   CORDON_TRY(signals_, block_signals());
   (void)::signal(SIGPIPE, SIG_IGN);  // Fails for what is no signal only.
   shed_powers();
-  RunningSandbox running{.guest_init = guest_.init,
-                         .terminal = terminal_ ? terminal_->master() : -1};
+  RunningSandbox running{.guest_init = guest_.init, .terminal = terminal_.get()};
   if (translator_) {
     running.control = translator_->control.get();
     running.sock_diag = sock_diag_.get();
@@ -344,8 +343,7 @@ int Supervisor::finish() {
     if (::poll(&wait, 1, 0) <= 0) break;
     read_guest();
   }
-  if (terminal_) terminal_->drain();
-  terminal_.reset();
+  if (terminal_) terminal_->finish();
   if (translator_pid_.is_open()) end_translator();
   if (has_lost_translator_) return kExitOwnFailure;
   // The command's own death by a signal is an exit status of guest init.

@@ -28,6 +28,8 @@
 
 namespace cordon {
 
+class Terminal;
+
 /// Exit statuses that are cordon's and not the command's, as env(1) and timeout(1) have them.
 inline constexpr int kExitOwnFailure = 125;
 inline constexpr int kExitCannotExecute = 126;
@@ -68,7 +70,7 @@ struct RunningSandbox {
   int network_namespace = -1;  // the guest's /proc/…/ns/net; -1 offline
   pid_t translator = -1;       // -1 offline
   pid_t guest_init = -1;       // both as the supervisor's pid namespace numbers them
-  int terminal = -1;           // the master of the command's own terminal (--new-session); or -1
+  Terminal* terminal = nullptr;  // the command's own (--new-session), while it runs; or none
 };
 
 /// What supervise() calls back, always on its own thread.

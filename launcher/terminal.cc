@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace cordon {
@@ -67,10 +68,16 @@ Terminal::Terminal(UniqueFd master, UniqueFd slave, int user)
       slave_(std::move(slave)),
       user_(user),
       input_(::isatty(STDIN_FILENO) != 0 ? STDIN_FILENO : -1),
-      output_(first_terminal({STDOUT_FILENO, STDERR_FILENO, STDIN_FILENO})) {}
+      output_(first_terminal({STDOUT_FILENO, STDERR_FILENO, STDIN_FILENO})) {
+  struct stat status {};
+  if (::fstat(slave_.get(), &status) == 0) commands_device_ = status.st_rdev;
+}
 
-Terminal::~Terminal() {
+Terminal::~Terminal() { restore(); }
+
+void Terminal::restore() {
   if (saved_) ::tcsetattr(user_, TCSADRAIN, &*saved_);
+  saved_.reset();
 }
 
 void Terminal::start() {
@@ -101,13 +108,25 @@ void Terminal::on_ready(const pollfd& ready) {
     return;
   }
   if (ready.fd == output_ && may_write) write_from(output_, to_user_);
-  if (ready.fd == input_ && may_read && !read_into(input_, to_command_)) input_ = -1;
+  if (ready.fd != input_ || !may_read) return;
+  if (taker_) return take_typed();
+  if (!read_into(input_, to_command_)) input_ = -1;
 }
 
-void Terminal::drain() {
+void Terminal::take_typed() {
+  std::string typed;
+  if (!read_into(input_, typed)) input_ = -1;
+  const Taker taker = taker_;  // it may end its own job
+  if (!typed.empty()) taker(typed);
+}
+
+void Terminal::finish() {
   do {
     while (!to_user_.empty()) write_from(output_, to_user_);
   } while (read_into(master_.get(), to_user_) && !to_user_.empty());
+  restore();
+  input_ = -1;
+  taker_ = nullptr;
 }
 
 }  // namespace cordon

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <poll.h>
 #include <string>
+#include <string_view>
 #include <sys/types.h>
 #include <termios.h>
 #include <vector>
@@ -21,7 +23,7 @@ class Terminal {
  public:
   /// nullptr where none of 0, 1 and 2 is a terminal: then there is nothing to stand in for.
   [[nodiscard]] static Result<std::unique_ptr<Terminal>> open();
-  /// Gives the user's terminal its settings back.
+  /// Gives the user's terminal its settings back, if that is still to do.
   ~Terminal();
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
@@ -37,19 +39,29 @@ class Terminal {
   /// The user's window has another size now.
   void resize();
 
+  /// Whether what is typed comes through here: standard input is the user's terminal.
+  [[nodiscard]] bool has_input() const { return input_ >= 0; }
+  /// The device that the command has open.
+  [[nodiscard]] dev_t commands_device() const { return commands_device_; }
+  /// From now on what is typed goes to `taker` and not to the command; an empty one ends that. The
+  /// taker may end it while it is called.
+  using Taker = std::function<void(std::string_view typed)>;
+  void divert(Taker taker) { taker_ = std::move(taker); }
+  /// To the command, as if it had not been diverted.
+  void pass_on(char key) { to_command_.push_back(key); }
+
   /// What is to be waited for, and what to do when one of them is ready. `waits` is appended to.
   void add_waits(std::vector<pollfd>& waits) const;
   void on_ready(const pollfd& ready);
 
-  /// Copies what the command wrote last. It has ended.
-  void drain();
+  /// The command has ended: copies what it wrote last, and gives the user's terminal its settings
+  /// back.
+  void finish();
 
  private:
   Terminal(UniqueFd master, UniqueFd slave, int user);
-  void read_user();
-  void read_command();
-  void write_user();
-  void write_command();
+  void take_typed();
+  void restore();
 
   UniqueFd master_;
   UniqueFd slave_;
@@ -59,6 +71,8 @@ class Terminal {
   std::optional<termios> saved_;
   std::string to_command_;
   std::string to_user_;
+  dev_t commands_device_ = 0;
+  Taker taker_;
 };
 
 }  // namespace cordon

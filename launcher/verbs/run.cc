@@ -25,6 +25,7 @@
 #include "launcher/supervisor.h"
 #include "launcher/terminal_prompt.h"
 #include "launcher/translator_link.h"
+#include "launcher/terminal.h"
 
 namespace cordon {
 namespace {
@@ -216,8 +217,9 @@ std::string RunningSandboxDesk::write_down(const std::string& destination) const
 void RunningSandboxDesk::connect() {
   questions_.set_write_down([this](const std::string& to) { return write_down(to); });
   watch_.set_on_started([this](const RunningSandbox& sandbox) {
-    screen_.set_guest(sandbox.guest_init, sandbox.terminal);
-    prompt_.set_guest_init(sandbox.guest_init);
+    screen_.set_guest(sandbox.guest_init,
+                      sandbox.terminal != nullptr ? sandbox.terminal->master() : -1);
+    prompt_.set_guest(sandbox.guest_init, sandbox.terminal);
   });
   if (prepared_.control) prompt_.set_sandbox(prepared_.control->id());
   log_.set_screen([this] { return screen_.is_taken(STDERR_FILENO); },

@@ -8,6 +8,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import socket
 import stat
 import subprocess
@@ -397,6 +398,7 @@ class Asked(Controlled):
                 except OSError:
                     break
             if b"never? " in said and not is_answered:
+                time.sleep(1)  # as long as a person takes to read it
                 os.write(master, b"r\n")
                 is_answered = True
         os.waitpid(pid, 0)
@@ -459,13 +461,90 @@ class Asked(Controlled):
         self.assertEqual(terminal.end(), 0)
         self.assertIn(b"1 flow was denied", terminal.said)
 
-    def test_in_a_session_of_its_own_a_line_says_how_to_answer(self):
+    def answers(self, terminal, keys):
+        """A person's answer to the question that stands there now."""
+        self.assertRegex(terminal.until(b"never? "), self.ASKED)
+        time.sleep(1)
+        terminal.type(keys)
+
+    def test_at_once_on_the_terminal_that_the_command_has_and_does_not_read(self):
         word = f"{SCRATCH}/tmp/word"
-        terminal = self.on_terminal(self.client(word), "--new-session", "--name", "session")
-        self.assertRegex(terminal.until(b"to answer: cordon ask session\r\n"), self.ASKED)
-        self.answerer("session", "once")
+        # With nothing but a connect(), and with poll() and epoll for it, as curl and node wait.
+        waits = ("", "poll = select.poll(); poll.register(s, select.POLLOUT); poll.poll(20000)",
+                 "poll = select.epoll(); poll.register(s, select.EPOLLOUT); poll.poll(20)",
+                 "select.select([], [s], [], 20)")
+        for wait in waits:
+            with self.subTest(wait):
+                connect = "s.connect" if not wait else "s.setblocking(False); s.connect_ex"
+                source = (f"import select, socket\ns = socket.socket(); s.settimeout(20); {connect}(('{SERVER4}', {PORT}))\n"
+                          f"{wait}\ns.getpeername(); open('{word}', 'w').write('through')")
+                path = SCRATCH / "tmp/waiting.py"
+                path.write_text(source)
+                begin = time.monotonic()
+                terminal = self.on_terminal(f"echo words; {world.PYTHON} {path}")
+                self.answers(terminal, b"o\n")
+                self.assertLess(time.monotonic() - begin, 6)
+                self.assertEqual(self.outcome(word), "through")
+                self.assertEqual(terminal.end(), 0)
+
+    def test_not_on_the_terminal_while_the_command_reads_it(self):
+        word = f"{SCRATCH}/tmp/word"
+        sources = ("input()", "import select; select.select([0], [], []); input()",
+                   "import select; p = select.poll(); p.register(0, select.POLLIN); p.poll(); input()",
+                   "import select; p = select.epoll(); p.register(0, select.EPOLLIN); p.poll(); input()")
+        for number, source in enumerate(sources):
+            for more in ((), ("--new-session",)):
+                with self.subTest(source, more=more):
+                    name = f"reads{number}"
+                    terminal = self.on_terminal(f"{self.client(word)} </dev/null & exec {world.PYTHON} -c '{source}'",
+                                                "--name", name, *more)
+                    said = terminal.until(f"to answer: cordon ask {name}\r\n".encode())
+                    self.assertNotIn(b"never? ", said)
+                    self.answerer(name, "once")
+                    self.assertEqual(self.outcome(word), "through")
+                    terminal.type(b"a line\n")
+                    self.assertEqual(terminal.end(), 0)
+
+    def test_steps_aside_when_the_command_begins_to_read(self):
+        word = f"{SCRATCH}/tmp/word"
+        terminal = self.on_terminal(f"{self.client(word)} </dev/null & sleep 3; read line; echo got $line; wait",
+                                    "--name", "aside")
+        terminal.until(b"never? ")
+        self.assertRegex(terminal.until(b"to answer: cordon ask aside\r\n"), rb"the command has the terminal now")
+        terminal.type(b"o\n")
+        terminal.until(b"got o")
+        self.answerer("aside", "once")
         self.assertEqual(self.outcome(word), "through")
         self.assertEqual(terminal.end(), 0)
+
+    def test_what_was_typed_ahead_is_the_commands(self):
+        word = f"{SCRATCH}/tmp/word"
+        terminal = self.on_terminal(f"echo ready; sleep 1; {self.client(word)} </dev/null; read line; echo got $line",
+                                    "--name", "ahead")
+        terminal.until(b"ready")
+        terminal.type(b"y\n")
+        said = terminal.until(b"to answer: cordon ask ahead\r\n")
+        self.assertNotIn(b"never? ", said)
+        self.answerer("ahead", "once")
+        self.assertEqual(self.outcome(word), "through")
+        terminal.until(b"got y")
+        self.assertEqual(terminal.end(), 0)
+
+    def test_in_a_session_of_its_own_what_is_typed_is_the_answer(self):
+        word = f"{SCRATCH}/tmp/word"
+        terminal = self.on_terminal(f"{self.client(word)}; read line; echo got $line", "--new-session", "--name",
+                                    "session")
+        self.answers(terminal, b"x\x7fon\x7f\r")
+        terminal.until(b"x\b \bon\b \b\r\n")
+        self.assertEqual(self.outcome(word), "through")
+        terminal.type(b"mine\n")
+        terminal.until(b"got mine")
+        self.assertEqual(terminal.end(), 0)
+
+    def test_in_a_session_of_its_own_an_interrupt_is_the_commands(self):
+        terminal = self.on_terminal(self.client(f"{SCRATCH}/tmp/none"), "--new-session")
+        self.answers(terminal, b"\x03")
+        self.assertEqual(terminal.end(), 128 + 2)
 
     def test_under_a_shell_with_job_control_a_line_says_how_to_answer(self):
         word = f"{SCRATCH}/tmp/word"
@@ -514,6 +593,31 @@ class Learned(NamedTest, Controlled):
             for port in (PORT, 443):
                 server = servers.TcpServer(here.ext, address, port, servers.echo)
                 cls.addClassCleanup(server.close)
+            udp = servers.UdpServer(here.ext, address, PORT)
+            cls.addClassCleanup(udp.close)
+
+    def test_processes_that_live_for_a_moment_are_named(self):
+        """Each connects, or sends, once and has gone; what it is called is the name of its own file."""
+        bin_ = SCRATCH / "tmp/moments"
+        bin_.mkdir(exist_ok=True)
+        names = [f"moment{number}" for number in range(40)]
+        for name in names:
+            path = bin_ / name
+            path.unlink(missing_ok=True)
+            shutil.copy(world.PYTHON, path)
+        source = ("import os, socket, sys\n"
+                  "s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if sys.argv[1] == 'tcp' else socket.SOCK_DGRAM)\n"
+                  f"s.connect((sys.argv[2], {PORT}))\n"
+                  "if sys.argv[1] == 'udp': s.send(b'x'); s.recv(1)\n"
+                  "os._exit(0)")
+        loop = "\n".join(f"{bin_}/{name} -c \"$0\" {('tcp', 'udp')[number % 2]} {(SERVER4, 'ok.example')[number // 2 % 2]}"
+                         for number, name in enumerate(names))
+        log = SCRATCH / "tmp/moments.log"
+        log.unlink(missing_ok=True)
+        self.verb("learn", "--log", str(log), *PUBLIC, "--", "sh", "-c", loop, source)
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        opened = [event.get("program") for event in events if event["event"] == "flow_opened"]
+        self.assertEqual(sorted(map(str, opened)), sorted(names))
 
     def test_a_policy_is_written_that_lets_the_same_run_pass(self):
         dials = "\n".join(f"    ('{name}', {port})," for name, port in
