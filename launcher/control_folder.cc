@@ -16,6 +16,8 @@
 
 #include <fmt/format.h>
 
+#include "launcher/path_error.h"
+
 namespace cordon {
 namespace {
 
@@ -114,9 +116,14 @@ Result<ControlFolder> ControlFolder::open() {
 }
 
 Result<ControlFolder> ControlFolder::open_at(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return errno_error("mkdir " + path);
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return path_error(errno, path, PathUse::kWrite);
+  }
   UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!folder.is_open()) return errno_error("open " + path);
+  if (!folder.is_open() && (errno == ENOTDIR || errno == ELOOP)) {
+    return plain_error(fmt::format("{}: it is not a folder, and has to be; remove it", path));
+  }
+  if (!folder.is_open()) return path_error(errno, path, PathUse::kRead);
   struct stat status {};
   if (::fstat(folder.get(), &status) != 0) return errno_error("stat " + path);
   if (status.st_uid != ::geteuid()) {
@@ -142,7 +149,10 @@ bool ControlFolder::is_free(const std::string& id) const {
 
 Result<ControlFolder::Bound> ControlFolder::bind(const std::string& name) const {
   const FolderLock lock(folder_);
-  if (!lock.is_held()) return errno_error(EWOULDBLOCK, "lock " + path_);
+  if (!lock.is_held()) {
+    return plain_error(fmt::format(
+        "{0}: another cordon holds it locked; try again (to see which: fuser {0})", path_));
+  }
   std::string id = name;
   bool is_ours = !id.empty() && is_free(id);
   for (int number = 1; name.empty() && !is_ours && number <= kMostNumbers; ++number) {
@@ -159,7 +169,8 @@ Result<ControlFolder::Bound> ControlFolder::bind(const std::string& name) const 
   if (::fchmod(socket.get(), 0600) != 0) return errno_error("control socket: chmod");
   CORDON_TRY(const sockaddr_un address, address_of(folder_, id));
   if (::bind(socket.get(), as_sockaddr(address), sizeof(address)) != 0) {
-    return errno_error(fmt::format("{}/{}{}", path_, id, kSuffix));
+    const std::string file = fmt::format("{}/{}{}", path_, id, kSuffix);
+    return path_error(errno, file, PathUse::kWrite);
   }
   if (::listen(socket.get(), kBacklog) != 0) return errno_error("control socket: listen");
   return Bound{.socket = std::move(socket), .id = std::move(id)};

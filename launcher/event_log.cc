@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "launcher/clock.h"
+#include "launcher/path_error.h"
 
 namespace cordon {
 namespace {
@@ -58,7 +59,7 @@ Result<UniqueFd> open_log(const std::string& path) {
     return plain_error(
         fmt::format("--log {}: a fifo that nobody reads; start its reader first", path));
   }
-  return errno_error(code, fmt::format("--log {}", path));
+  return path_error(code, path, PathUse::kWrite, fmt::format("--log {}", path));
 }
 
 EventLog::EventLog(Verbosity verbosity, int stderr_fd, UniqueFd log)

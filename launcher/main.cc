@@ -33,7 +33,12 @@ int print(const std::string& text) {
 }  // namespace
 
 int main(int count, char** values) {
-  if (!fill_standard_streams()) return cordon::kExitOwnFailure;
+  if (!fill_standard_streams()) {
+    fmt::print(stderr,
+               "cordon: /dev/null cannot be opened, and is needed; to make it: "
+               "mknod -m 666 /dev/null c 1 3\n");
+    return cordon::kExitOwnFailure;
+  }
   const std::vector<std::string> arguments(values + (count > 0 ? 1 : 0), values + count);
   const auto command_line = cordon::parse_command_line(arguments);
   if (!command_line) {

@@ -7,13 +7,16 @@
 #include <cerrno>
 #include <charconv>
 #include <fcntl.h>
+#include <iterator>
 #include <optional>
+#include <span>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "launcher/path_error.h"
 #include "launcher/policy_file_checks.h"
 #include "launcher/policy_table_reader.h"
 #include "launcher/policy_values.h"
@@ -103,7 +106,8 @@ class FileReader {
     if (!std::ranges::is_sorted(reading_.file.rules, {}, place_of)) {
       std::ranges::stable_sort(reading_.file.rules, {}, place_of);
     }
-    if (reading_.problems.empty()) reading_.problems = check_policy_file(reading_.file);
+    // What could not be read is not there to be checked, the rest is.
+    std::ranges::move(check_policy_file(reading_.file), std::back_inserter(reading_.problems));
     std::ranges::stable_sort(reading_.problems, {}, [](const Problem& problem) {
       return std::pair(problem.place.line, problem.place.column);
     });
@@ -219,12 +223,14 @@ class FileReader {
     rule.needs_tls = needs_tls && needs_tls->value;
     read_dns_types(reader, rule);
     reader.refuse_unknown_keys();
+    const bool is_action_known = action || reader.find("action") == nullptr;
     if (reader.find("to") == nullptr) {
       reader.refuse(reader.place(), "the rule says nothing: add to = [\"DESTINATION\"]");
     }
     for (const Placed<std::string>& text : targets) {
       const auto to = read_destination(reader, text);
-      if (!to) continue;
+      // Of a rule that may mean anything nothing follows.
+      if (!to || !is_action_known) continue;
       check_fit(reader, text, *to, rule);
       rule.entry = reader.place().line;
       add_rule(text, *to, rule);
@@ -427,17 +433,17 @@ PolicyReading read_policy_text(std::string_view text, const std::string& name, P
 
 Result<std::string> read_policy_octets(const std::string& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-  if (!file.is_open()) return errno_error(path);
+  if (!file.is_open()) return path_error(errno, path, PathUse::kRead);
   struct stat status {};
   if (::fstat(file.get(), &status) == 0 && S_ISDIR(status.st_mode)) {
-    return errno_error(EISDIR, path);
+    return path_error(EISDIR, path, PathUse::kRead);
   }
   std::string text;
   std::array<char, 65536> piece{};
   for (;;) {
     const ssize_t count = ::read(file.get(), piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error(path);
+    if (count < 0) return path_error(errno, path, PathUse::kRead);
     if (count == 0) return text;
     text.append(piece.data(), static_cast<std::size_t>(count));
     if (text.size() > kLargestPolicyFile) {
@@ -448,9 +454,17 @@ Result<std::string> read_policy_octets(const std::string& path) {
 }
 
 std::string summary_of(const std::vector<Problem>& problems) {
-  if (problems.empty()) return {};
-  if (problems.size() == 1) return problems.front().to_string();
-  return fmt::format("{} (and {} more: `cordon policy check` tells all)",
-                     problems.front().to_string(), problems.size() - 1);
+  std::string lines;
+  const std::size_t told = std::min(problems.size(), kMostProblemsTold);
+  for (const Problem& problem : std::span(problems).first(told)) {
+    lines += fmt::format("{}{}", lines.empty() ? "" : "\n", problem.to_string());
+  }
+  if (told < problems.size()) {
+    lines += fmt::format("\n{}: and {} more; `cordon policy check {}` tells all",
+                         problems.front().place.file, problems.size() - told,
+                         problems.front().place.file);
+  }
+  return lines;
 }
+
 }  // namespace cordon

@@ -32,6 +32,8 @@
 namespace cordon {
 
 inline constexpr int kPolicyVersion = 1;
+/// Nobody mends more of a file at a time.
+inline constexpr std::size_t kMostProblemsTold = 20;
 /// Enough for 100,000 rules with a comment each.
 inline constexpr std::size_t kLargestPolicyFile = std::size_t{32} << 20;
 
@@ -110,10 +112,10 @@ struct PolicyReading {
 [[nodiscard]] PolicyReading read_policy_text(std::string_view text, const std::string& name,
                                              PolicyKind kind = PolicyKind::kPolicy);
 
-/// The file's text; the error names the path. At most kLargestPolicyFile octets.
+/// The file's text; the error names the path and the remedy. At most kLargestPolicyFile octets.
 [[nodiscard]] Result<std::string> read_policy_octets(const std::string& path);
 
-/// The first problem, and how many more there are.
+/// A line for each problem, up to kMostProblemsTold, and how many more there are.
 [[nodiscard]] std::string summary_of(const std::vector<Problem>& problems);
 
 }  // namespace cordon

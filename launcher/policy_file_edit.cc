@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/path_error.h"
 #include "launcher/toml_tokens.h"
 #include "netstack/base/unique_fd.h"
 
@@ -20,6 +21,7 @@ namespace {
 
 constexpr mode_t kNewFileMode = 0644;
 constexpr mode_t kNewFolderMode = 0700;
+constexpr const char* kTemporarySuffix = ".XXXXXX";
 
 /// Where the list of `key` stands at the top of the document: the tokens of its brackets.
 struct ListPlace {
@@ -143,7 +145,7 @@ Status make_folder_of(const std::string& path) {
   for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) {
     const std::string folder = path.substr(0, at);
     if (::mkdir(folder.c_str(), kNewFolderMode) != 0 && errno != EEXIST) {
-      return errno_error(fmt::format("make the folder {}", folder));
+      return path_error(errno, folder, PathUse::kWrite, fmt::format("make the folder {}", folder));
     }
   }
   return {};
@@ -153,6 +155,16 @@ Status make_folder_of(const std::string& path) {
 std::string real_path(const std::string& path) {
   const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), std::free);
   return real ? std::string(real.get()) : path;
+}
+
+/// Renamed over, a device or a pipe would be no more.
+Status check_is_file(const std::string& path, const std::string& target) {
+  struct stat status {};
+  if (path.empty()) return path_error(ENOENT, path, PathUse::kWrite, "\"\"");
+  if (::stat(target.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return {};
+  if (S_ISDIR(status.st_mode)) return path_error(EISDIR, path, PathUse::kWrite);
+  return plain_error(
+      fmt::format("{}: not a regular file, and is not replaced; write the path of one", path));
 }
 
 }  // namespace
@@ -180,27 +192,38 @@ Result<std::string> add_rule_to_text(std::string_view text, const std::string& n
 
 Status replace_file(const std::string& path, std::string_view text) {
   const std::string target = real_path(path);
+  CORDON_TRY_STATUS(check_is_file(path, target));
   struct stat status {};
   const mode_t mode = ::stat(target.c_str(), &status) == 0 ? status.st_mode & 07777 : kNewFileMode;
-  std::string temporary = target + ".XXXXXX";
+  std::string temporary = target + kTemporarySuffix;
   const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file.is_open()) return errno_error(fmt::format("write beside {}", target));
-  const auto give_up = [&temporary](const std::string& what) {
+  if (!file.is_open()) return path_error(errno, target, PathUse::kWrite, path);
+  const auto give_up = [&] {
     const int code = errno;
     ::unlink(temporary.c_str());
-    return errno_error(code, what);
+    return path_error(code, target, PathUse::kWrite, path);
   };
   for (std::string_view rest = text; !rest.empty();) {
     const ssize_t written = ::write(file.get(), rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return give_up(fmt::format("write {}", temporary));
+    if (written <= 0) return give_up();
     rest.remove_prefix(static_cast<std::size_t>(written));
   }
-  if (::fchmod(file.get(), mode) != 0) return give_up(fmt::format("chmod {}", temporary));
-  if (::fsync(file.get()) != 0) return give_up(fmt::format("write {}", temporary));
+  if (::fchmod(file.get(), mode) != 0) return give_up();
+  if (::fsync(file.get()) != 0) return give_up();
   if (::rename(temporary.c_str(), target.c_str()) != 0) {
-    return give_up(fmt::format("replace {}", target));
+    return give_up();
   }
+  return {};
+}
+
+Status check_replaceable(const std::string& path) {
+  const std::string target = real_path(path);
+  CORDON_TRY_STATUS(check_is_file(path, target));
+  std::string temporary = target + kTemporarySuffix;
+  const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!file.is_open()) return path_error(errno, target, PathUse::kWrite, path);
+  ::unlink(temporary.c_str());
   return {};
 }
 
@@ -212,7 +235,7 @@ Status add_rule_to_file(const std::string& path, Action action, std::string_view
   } else if (errno == ENOENT) {
     CORDON_TRY_STATUS(make_folder_of(path));
   } else {
-    return errno_error(path);
+    return path_error(errno, path, PathUse::kWrite);
   }
   CORDON_TRY(const std::string edited, add_rule_to_text(text, path, action, destination, comment));
   const bool is_there = edited == text && ::access(path.c_str(), F_OK) == 0;

@@ -24,8 +24,10 @@ namespace cordon {
 [[nodiscard]] Status add_rule_to_file(const std::string& path, Action action,
                                       std::string_view destination, std::string_view comment);
 
-/// Writes the file anew in one step.
+/// Writes the file anew in one step. What is there and no regular file is not replaced.
 [[nodiscard]] Status replace_file(const std::string& path, std::string_view text);
+/// Whether replace_file() can be expected to succeed; the same errors.
+[[nodiscard]] Status check_replaceable(const std::string& path);
 
 /// `text` in the common form: lists that are long or commented one element a line, equal signs and
 /// comments under each other, at most one blank line, none at the end of lines. Comments, order and

@@ -85,6 +85,7 @@ class PolicyMerger {
     const std::string shown =
         policy.name == policy.path ? policy.path : policy.path.substr(policy.path.rfind('/') + 1);
     PolicyReading reading = read_policy_text(*text, shown, kind);
+    add_unknown_presets(reading, folders_);
     if (!reading.problems.empty()) return plain_error(summary_of(reading.problems));
     for (const Placed<std::string>& use : reading.file.use) {
       auto found = find_policy(use.value, folders_);

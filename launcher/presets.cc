@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <memory>
 #include <unistd.h>
+#include <utility>
 
 #include <climits>
 #include <fmt/format.h>
@@ -128,6 +129,16 @@ Result<FoundPolicy> find_policy(std::string_view name, std::span<const std::stri
   return plain_error(
       fmt::format("there is no preset '{}' in {}; `cordon policy presets` lists them", name,
                   fmt::join(folders, ", ")));
+}
+
+void add_unknown_presets(PolicyReading& reading, std::span<const std::string> folders) {
+  for (const Placed<std::string>& use : reading.file.use) {
+    const auto found = find_policy(use.value, folders);
+    if (!found) reading.problems.push_back({use.place, found.error().message()});
+  }
+  std::ranges::stable_sort(reading.problems, {}, [](const Problem& problem) {
+    return std::pair(problem.place.line, problem.place.column);
+  });
 }
 
 std::vector<FoundPolicy> list_policies(std::span<const std::string> folders) {

@@ -34,6 +34,9 @@ struct FoundPolicy {
 [[nodiscard]] Result<FoundPolicy> find_policy(std::string_view name,
                                               std::span<const std::string> folders);
 
+/// Adds a problem for each `use` of the file that find_policy() does not find, in its place.
+void add_unknown_presets(PolicyReading& reading, std::span<const std::string> folders);
+
 /// All that can be found by name, each once, by name.
 [[nodiscard]] std::vector<FoundPolicy> list_policies(std::span<const std::string> folders);
 

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "launcher/guest_process.h"
+#include "launcher/path_error.h"
 #include "launcher/setup_channel.h"
 #include "launcher/terminal.h"
 #include "launcher/translator_process.h"
@@ -284,7 +285,7 @@ void Supervisor::read_guest() {
   if (message->step == SetupStep::kStopped && !terminal_) stop_like(message->number);
   if (message->step == SetupStep::kCannotExecute) {
     was_told_not_executable_ = true;
-    listener_.on_trouble(Error{.code = message->number, .what = plan_.command.front()}.message());
+    listener_.on_trouble(command_words(message->number, plan_.command.front()));
   }
 }
 

@@ -15,6 +15,8 @@
 
 #include <fmt/format.h>
 
+#include "launcher/path_error.h"
+
 namespace cordon::audit {
 namespace {
 
@@ -106,7 +108,7 @@ Result<SandboxProcess> SandboxProcess::start(const std::vector<std::string>& wor
   failure.write_end.reset();
   int code = 0;
   if (::read(failure.read_end.get(), &code, sizeof(code)) == ssize_t{sizeof(code)}) {
-    return errno_error(code, words.front());
+    return plain_error(command_words(code, words.front()));
   }
   ::fcntl(output.read_end.get(), F_SETFL, O_NONBLOCK);
   ::fcntl(errors.read_end.get(), F_SETFL, O_NONBLOCK);

@@ -14,7 +14,8 @@
 #include "launcher/audit/audit.h"
 #include "launcher/audit/prober.h"
 #include "launcher/audit/witness.h"
-#include "launcher/host_watch.h"
+#include "launcher/complaint.h"
+#include "launcher/policy_file.h"
 #include "launcher/suggestion.h"
 #include "launcher/supervisor.h"
 
@@ -62,6 +63,7 @@ constexpr auto kOptions = std::to_array<std::string_view>(
      "--list", "--compare", "--help"});
 
 struct AuditOptions {
+  bool wants_help = false;
   audit::AuditPlan plan;
   bool wants_json = false;
   bool is_verbose = false;
@@ -121,6 +123,8 @@ Status read_flag(const std::string& option, AuditOptions& options) {
     options.wants_json = true;
   } else if (option == "-v" || option == "--verbose") {
     options.is_verbose = true;
+  } else if (option == "--help" || option == "-h") {
+    options.wants_help = true;
   } else if (option == "--public") {
     options.plan.lets_public_out = true;
   } else {
@@ -137,6 +141,7 @@ Result<AuditOptions> read_options(std::span<const std::string> arguments) {
   std::size_t at = 0;
   for (; at < arguments.size() && arguments[at].starts_with('-'); ++at) {
     const std::string& word = arguments[at];
+    if (options.wants_help) return options;
     if (word == "--") {
       ++at;
       break;
@@ -153,6 +158,7 @@ Result<AuditOptions> read_options(std::span<const std::string> arguments) {
       return plain_error(fmt::format("audit: {} needs a value", option));
     }
   }
+  if (options.wants_help) return options;
   options.plan.sandbox.assign(arguments.begin() + static_cast<std::ptrdiff_t>(at), arguments.end());
   if (options.plan.sandbox.empty() || options.plan.sandbox.front().empty()) {
     return plain_error(
@@ -188,7 +194,12 @@ int run_and_print(const AuditOptions& options) {
 int compare(const std::vector<std::string>& files) {
   std::vector<audit::Report> reports;
   for (const std::string& file : files) {
-    auto report = audit::read_json(read_text_file(file));
+    const Result<std::string> text = read_policy_octets(file);
+    if (!text) {
+      complain(text.error().message(), "audit --compare");
+      return kExitOwnFailure;
+    }
+    auto report = audit::read_json(*text);
     if (!report) {
       fmt::print(stderr, "cordon: audit --compare: {} {}\n", file, report.error().message());
       return kExitOwnFailure;
@@ -203,7 +214,6 @@ int compare(const std::vector<std::string>& files) {
 Result<CommandLine> parse_audit(std::span<const std::string> arguments) {
   if (!arguments.empty()) {
     const std::string& first = arguments.front();
-    if (first == "--help" || first == "-h") return show_text(kAuditHelp);
     if (first == "--list" && arguments.size() == 1) return show_text(audit::list_of_leaks());
     if (first == "--compare") {
       std::vector<std::string> files(arguments.begin() + 1, arguments.end());
@@ -212,6 +222,7 @@ Result<CommandLine> parse_audit(std::span<const std::string> arguments) {
     }
   }
   CORDON_TRY(AuditOptions options, read_options(arguments));
+  if (options.wants_help) return show_text(kAuditHelp);
   return perform([options = std::move(options)] { return run_and_print(options); });
 }
 

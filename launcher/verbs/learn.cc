@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "launcher/clock.h"
+#include "launcher/complaint.h"
 #include "launcher/event_json.h"
 #include "launcher/learned_policy.h"
 #include "launcher/policy_file_edit.h"
@@ -90,6 +91,12 @@ int learn(const LearnOptions& options) {
                options.path);
     return kExitOwnFailure;
   }
+  // Better told now than when the run is over.
+  const Status writable = options.path.empty() ? Status() : check_replaceable(options.path);
+  if (!writable) {
+    complain("--write " + writable.error().message());
+    return kExitOwnFailure;
+  }
   Recorder recorder;
   const int status = run(options.run, &recorder);
   const std::string text =
@@ -104,7 +111,8 @@ int learn(const LearnOptions& options) {
     return status;
   }
   if (const Status written = replace_file(options.path, text); !written) {
-    fmt::print(stderr, "cordon: --write {}\n", written.error().message());
+    complain("--write " + written.error().message());
+    fmt::print("{}", text);  // what was learned is not lost
     return kExitOwnFailure;
   }
   fmt::print(stderr, "cordon: the policy is in {0}; to use it: cordon run --policy {0} -- ...\n",

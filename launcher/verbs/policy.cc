@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/complaint.h"
 #include "launcher/policy_file_edit.h"
 #include "launcher/policy_set.h"
 #include "launcher/policy_text.h"
@@ -52,7 +53,7 @@ Examples
 )";
 
 int fail(const Error& error) {
-  fmt::print(stderr, "cordon: {}\n", error.message());
+  complain(error.message());
   return kExitOwnFailure;
 }
 
@@ -117,7 +118,8 @@ bool check_file(const std::string& path) {
     fmt::print("{}\n", text.error().message());
     return false;
   }
-  const PolicyReading reading = read_policy_text(*text, file);
+  PolicyReading reading = read_policy_text(*text, file);
+  add_unknown_presets(reading, policy_folders());
   for (const Problem& problem : reading.problems) fmt::print("{}\n", problem.to_string());
   if (!reading.problems.empty()) return false;
   const auto set = read_alone(file);

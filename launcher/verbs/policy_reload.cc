@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "launcher/complaint.h"
 #include "launcher/control_client.h"
 #include "launcher/option_words.h"
+#include "launcher/path_error.h"
 #include "launcher/supervisor.h"
 
 namespace cordon {
@@ -34,7 +36,7 @@ Result<std::string> reload(const Reload& wanted) {
   std::error_code error;
   if (!wanted.file.empty()) {
     request["file"] = std::filesystem::absolute(wanted.file, error).string();
-    if (error) return errno_error(error.value(), wanted.file);
+    if (error) return path_error(error.value(), wanted.file, PathUse::kRead);
   }
   CORDON_TRY(const Json answer, client.ask(request));
   return text_of(answer, "text");
@@ -43,7 +45,7 @@ Result<std::string> reload(const Reload& wanted) {
 int perform_reload(const Reload& wanted) {
   const auto words = reload(wanted);
   if (!words) {
-    fmt::print(stderr, "cordon: policy reload: {}\n", words.error().message());
+    complain(words.error().message(), "policy reload");
     return kExitOwnFailure;
   }
   fmt::print("{}\n", *words);

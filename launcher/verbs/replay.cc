@@ -2,10 +2,13 @@
 
 #include <cerrno>
 #include <fstream>
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 
+#include "launcher/complaint.h"
 #include "launcher/option_words.h"
+#include "launcher/path_error.h"
 #include "launcher/policy_set.h"
 #include "launcher/replayed_log.h"
 #include "launcher/supervisor.h"
@@ -52,7 +55,11 @@ Result<int> replay(const std::string& policy_name, const std::string& path) {
   CORDON_TRY(const RunOptions options, with_policies(given));
   const Policy policy(options.policy);
   std::ifstream file(path);
-  if (!file) return errno_error(errno, path);
+  if (!file) return path_error(errno, path, PathUse::kRead);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
+    return path_error(EISDIR, path, PathUse::kRead);
+  }
   ReplayedLog log(policy);
   for (std::string line; std::getline(file, line);) log.add_line(line);
   return report(log);
@@ -61,7 +68,7 @@ Result<int> replay(const std::string& policy_name, const std::string& path) {
 int perform_replay(const std::string& policy, const std::string& path) {
   const Result<int> status = replay(policy, path);
   if (status) return *status;
-  fmt::print(stderr, "cordon: replay: {}\n", status.error().message());
+  complain(status.error().message(), "replay");
   return kExitOwnFailure;
 }
 

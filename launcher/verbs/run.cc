@@ -1,5 +1,6 @@
 #include "launcher/verbs/run.h"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "launcher/clock.h"
+#include "launcher/complaint.h"
 #include "launcher/config.h"
 #include "launcher/control_socket.h"
 #include "launcher/event_log.h"
@@ -23,9 +25,9 @@
 #include "launcher/sandbox_watch.h"
 #include "launcher/side_loop.h"
 #include "launcher/supervisor.h"
+#include "launcher/terminal.h"
 #include "launcher/terminal_prompt.h"
 #include "launcher/translator_link.h"
-#include "launcher/terminal.h"
 
 namespace cordon {
 namespace {
@@ -208,8 +210,9 @@ std::string RunningSandboxDesk::write_down(const std::string& destination) const
       fmt::format("answered on {}", rfc3339(unix_milliseconds_now()).substr(0, 10));
   const Status added = add_rule_to_file(path, Action::kAllow, destination, comment);
   if (!added) {
-    return fmt::format("not written: {}; next time: --allow {}", added.error().message(),
-                       destination);
+    std::string why = added.error().message();
+    std::ranges::replace(why, '\n', ' ');  // one line, whatever else is wrong with the file
+    return fmt::format("not written: {}; next time: --allow {}", why, destination);
   }
   return fmt::format("{} is allowed in {} now", destination, path);
 }
@@ -271,7 +274,7 @@ int run(const RunOptions& given, FlowRecorder* recorder) {
     prepared->plan.translator.introduces_flows = true;
   }
   if (!prepared) {
-    fmt::print(stderr, "cordon: {}\n", prepared.error().message());
+    complain(prepared.error().message());
     return kExitOwnFailure;
   }
   return RunningSandboxDesk(given, *with_files, *std::move(prepared), recorder).run();

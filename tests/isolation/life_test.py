@@ -58,9 +58,11 @@ class ExitStatus(unittest.TestCase):
 
     def test_of_what_cannot_be_executed_is_said(self):
         status, _, words = status_of("./not-there")
-        self.assertEqual((status, words), (127, "cordon: ./not-there: No such file or directory\n"))
+        self.assertEqual((status, words), (127, "cordon: ./not-there: there is no such file; write the path of one that is there (to see "
+                                           "them: ls .)\n"))
         status, _, words = status_of("/etc/passwd")
-        self.assertEqual((status, words), (126, "cordon: /etc/passwd: Permission denied\n"))
+        self.assertEqual((status, words), (126, "cordon: /etc/passwd: it may not be executed; to permit that: chmod "
+                                           "+x /etc/passwd\n"))
 
 
 class Signals(unittest.TestCase):

@@ -10,9 +10,9 @@ from world import HOST4, PUBLIC, SCRATCH
 OWN = SCRATCH / "home/.config/cordon/policies"
 
 
-def write(path, text):
+def write(path, text, version="version = 1\n"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("version = 1\n" + text)
+    path.write_text(version + text)
     for folder in (path.parent, *path.parent.parents):
         if SCRATCH in folder.parents:
             folder.chmod(0o755)
@@ -129,7 +129,29 @@ class PolicyFiles(NamedTest):
                 self.assertFalse(marker.exists())
         got = self.run_with(["--policy", SCRATCH / "tmp/none.toml"], f"touch {marker}")
         self.assertEqual((got.returncode, marker.exists()), (125, False), got)
-        self.assertEqual(got.stderr, f"cordon: {SCRATCH}/tmp/none.toml: No such file or directory\n")
+        self.assertIn(f"cordon: {SCRATCH}/tmp/none.toml: there is no such file; ", got.stderr)
+        self.assertEqual(got.stderr.count("\n"), 1, got)
+
+    def test_all_errors_of_a_file_are_told_in_their_order(self):
+        file = write(SCRATCH / "tmp/several.toml", 'alow = ["a.example"]\nallow = ["*"]\nmode = "askk"\n',
+                     version="")
+        for got in (self.run_with(["--policy", file], "true"), self.policy("check", file)):
+            lines = (got.stderr + got.stdout).splitlines()
+            self.assertEqual([line.removeprefix("cordon: ").split(": ")[0] for line in lines],
+                             [f"{file}:1:1", f"{file}:1:1", f"{file}:2:11", f"{file}:3:8"], got)
+            self.assertIn("did you mean allow?", lines[1] + lines[0])
+            self.assertIn('did you mean "ask"?', lines[3])
+
+    def test_files_that_are_not_there_are_told_with_place_and_remedy(self):
+        folder = f"{SCRATCH}/tmp/no-such-folder"
+        for options, said in ((["--policy", f"{folder}/p.toml"], f"there is no folder {folder}; "),
+                              (["--log", f"{folder}/log"], f"to make it: mkdir -p {folder}\n"),
+                              (["--log", "/tmp"], "it is a folder; write a file in it, as in /tmp/FILE\n")):
+            got = self.run_with(options, "true")
+            self.assertEqual(got.returncode, 125, got)
+            self.assertTrue(got.stderr.startswith("cordon: "), got)
+            self.assertIn(options[1], got.stderr)
+            self.assertIn(said, got.stderr)
 
     def test_each_preset_that_is_brought_along_starts(self):
         for line in self.policy("presets").stdout.splitlines():

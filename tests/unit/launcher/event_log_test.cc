@@ -352,7 +352,9 @@ TEST(EventLogFile, AppendsOneObjectALine) {
 TEST(EventLogFile, WhatCannotBeOpenedIsNamed) {
   const auto missing = open_log("/nonexistent/log");
   ASSERT_FALSE(missing);
-  EXPECT_EQ(missing.error().message(), "--log /nonexistent/log: No such file or directory");
+  EXPECT_EQ(missing.error().message(),
+            "--log /nonexistent/log: there is no folder /nonexistent; to make it: "
+            "mkdir -p /nonexistent");
 }
 
 }  // namespace

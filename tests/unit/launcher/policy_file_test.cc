@@ -26,6 +26,25 @@ std::vector<std::string> problems_of(const std::string& text,
   return all;
 }
 
+TEST(PolicyFile, WithoutAVersionItsOtherErrorsAreFoundToo) {
+  EXPECT_EQ(
+      problems_of("allow = [\"a.example\"]\ndeny = [\"a.example\"]\n"),
+      (std::vector<std::string>{
+          "p.toml:1:1: version is missing; write version = 1 at the top",
+          "p.toml:1:10: \"a.example\" can never be allowed: line 2 denies \"a.example\", and a "
+          "deny beats everything; remove one of them"}));
+}
+
+TEST(PolicyFile, OfARuleWhoseActionIsNotKnownNothingFollows) {
+  const auto problems = problems_of(
+      "version = 1\nallow = [\"b.example\"]\n[[rule]]\nto = [\"b.example\", \"*\"]\naction = "
+      "\"dney\"\n");
+  ASSERT_EQ(problems.size(), 2U);
+  EXPECT_TRUE(problems[0].starts_with("p.toml:4:21: \"*\"")) << problems[0];
+  EXPECT_TRUE(problems[1].starts_with("p.toml:5:10: rule.action = \"dney\": did you mean"))
+      << problems[1];
+}
+
 TEST(PolicyFile, TheExampleOfTheManualIsReadWhole) {
   const PolicyFile file = read_or_fail(R"(version = 1
 use     = ["npm", "github:read"]

@@ -185,14 +185,49 @@ TEST_F(PolicySetTest, ErrorsNameTheOptionOrThePlace) {
   EXPECT_EQ(error_of({"--use", "../x"}).substr(0, 21), "--use ../x: '../x' is");
   EXPECT_EQ(error_of({"--policy", uses}),
             uses + ":2:8: there is no preset 'npmm'; did you mean npm?");
-  EXPECT_EQ(error_of({"--policy", missing}), missing + ": No such file or directory");
+  EXPECT_EQ(error_of({"--policy", missing}),
+            missing +
+                ": there is no such file; write the path of one that is there (to see them: "
+                "ls " +
+                root_ + ")");
+  EXPECT_EQ(error_of({"--policy", root_ + "/usse.toml"}),
+            root_ + "/usse.toml: there is no such file; did you mean " + uses + "?");
   EXPECT_EQ(error_of({"--allow", "*.co.uk"}).substr(0, 38),
             "--allow: \"*.co.uk\" is everybody's: any");
-  EXPECT_NE(error_of({"--policy", root_ + "/own"}).find("Is a directory"), std::string::npos);
+  EXPECT_EQ(error_of({"--policy", root_ + "/own"}),
+            root_ + "/own: it is a folder; write a file in it, as in " + root_ + "/own/FILE");
   EXPECT_NE(error_of({"--policy", "nothing-like-it"}).find("`cordon policy presets` lists them"),
             std::string::npos);
   EXPECT_NE(error_of({"--dns", "off", "--allow", "a.example"}).find("no name is answered"),
             std::string::npos);
+}
+
+TEST_F(PolicySetTest, AllErrorsOfAFileAreToldInTheirOrder) {
+  write("system/npm.toml", "allow = [\"registry.example\"]\n");
+  const std::string path = write("many.toml",
+                                 "use = [\"nmp\"]\nalow = [\"a.example\"]\n"
+                                 "allow = [\"*\", \"b.example\"]\ndeny = [\"b.example\"]\n");
+  const std::string text = "\n" + error_of({"--policy", path});
+  std::size_t at = 0;
+  for (const char* const part :
+       {":2:8: there is no preset 'nmp'; did you mean npm?", ":3:1: unknown key \"alow\"; did you",
+        ":4:11: \"*\"", ":4:15: \"b.example\" can never be allowed"}) {
+    const std::size_t found = text.find("\n" + path + part, at);
+    ASSERT_NE(found, std::string::npos) << part << text;
+    at = found + 1;
+  }
+  EXPECT_EQ(std::ranges::count(text, '\n'), 4);
+}
+
+TEST_F(PolicySetTest, OfTooManyErrorsTheFirstAreToldAndTheRestCounted) {
+  std::string many;
+  for (int i = 0; i < 50; ++i) many += "k" + std::to_string(i) + " = 1\n";
+  const std::string path = write("many.toml", many);
+  const std::string text = error_of({"--policy", path});
+  EXPECT_EQ(std::ranges::count(text, '\n'), 20);
+  EXPECT_TRUE(
+      text.ends_with("\n" + path + ": and 30 more; `cordon policy check " + path + "` tells all"))
+      << text;
 }
 
 TEST_F(PolicySetTest, TheDocumentedDefaultsAreThoseOfNoFile) {
