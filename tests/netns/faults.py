@@ -3,6 +3,7 @@ and routes change, processes are stopped or killed."""
 
 import os
 import random
+import select
 import signal
 import subprocess
 import time
@@ -221,6 +222,76 @@ class Stops(FaultTest):
             self.assert_works()
         finally:
             os.kill(self.guest.process.pid, signal.SIGCONT)
+
+
+class Sinks(FaultTest):
+    """F-12: nobody takes what is to be said; the flows do not notice, and nothing piles up."""
+
+    def resident(self, pid):
+        line = next(text for text in open(f"/proc/{pid}/status") if text.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+
+    def assert_unmoved(self, guest, events=4000):
+        """The witness flow answers all the while that flows begin, end and are denied."""
+        parts = self.world.parts(guest.process.pid)
+        guest.connect_many(address=SERVER4, port=PORT, count=200, timeout=5)
+        before = {pid: self.resident(pid) for pid in (guest.process.pid, parts["translator"])}
+        guest.witness_start(address=SERVER4, port=PORT, period=0.02)
+        begin = time.monotonic()
+        for _ in range(events // 400):
+            for address in (SERVER4, world.SECOND4):  # the second is denied
+                got = guest.call("connect_many", within=60, address=address, port=PORT, count=200, timeout=5)
+                self.assertEqual(got["connected"], 200 if address == SERVER4 else 0, got)
+        witness = guest.witness_stop()
+        self.assertIsNone(witness["error"], witness)
+        self.assertGreater(witness["answers"], 5)
+        self.assertLess(witness["worst"], max(2.0, 0.5 * (time.monotonic() - begin)), witness)
+        for pid, octets in before.items():
+            self.assertLess(self.resident(pid) - octets, 24 << 20, f"of {pid}, {before}")
+
+    def guest_with(self, *options, **popen):
+        return Guest(self.world, [*PUBLIC, "--deny", world.SECOND4, *options], **popen)
+
+    def test_log_is_full(self):
+        with self.guest_with("--log", "/dev/full") as guest:
+            self.assert_unmoved(guest)
+
+    def test_stderr_is_full(self):
+        with open("/dev/full", "w") as full, self.guest_with("-v", stderr=full) as guest:
+            self.assert_unmoved(guest)
+
+    def test_stderr_and_log_are_pipes_that_nobody_reads(self):
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        path = world.SCRATCH / "tmp/unread.fifo"
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        path.chmod(0o666)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        with self.guest_with("-v", "--log", str(path), stderr=write) as guest:
+            os.close(write)
+            self.assert_unmoved(guest)
+
+    def test_reader_of_events_is_stopped(self):
+        self.world.make_runtime_folder()
+        with self.guest_with("--name", "sink") as guest:
+            with self.world.host:
+                reader = subprocess.Popen([*self.world.credentials(), self.world.program, "events", "sink"],
+                                          stdout=subprocess.PIPE, env=self.world.environment())
+            self.addCleanup(stop, reader)
+            number = guest.connect(address=SERVER4, port=PORT)["socket"]
+
+            def is_listening():
+                guest.ask(address=SERVER4, port=PORT, text="x")
+                return select.select([reader.stdout], [], [], 0.1)[0]
+
+            wait_until(is_listening, "the reader to hear of a flow")
+            os.kill(reader.pid, signal.SIGSTOP)
+            self.addCleanup(os.kill, reader.pid, signal.SIGCONT)
+            self.assert_unmoved(guest, events=8000)
+            guest.send(number=number, text="still")
+            self.assertEqual(guest.receive_exactly(number=number, size=5)["text"], "still")
 
 
 class Kills(FaultTest):
