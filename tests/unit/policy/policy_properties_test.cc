@@ -42,11 +42,13 @@ TEST(PolicyProperties, DenyWinsOverAnySetOfAllowRules) {
   Generator generator(21);
   std::size_t denied = 0;
   for (int i = 0; i < 60000; ++i) {
-    PolicyInput input;
+    PolicyInput input = generator.policy(0);  // any default, any mode
     input.rules.push_back(generator.rule(Action::kDeny));
     const Request request = generator.request();
-    const bool is_denied = plain_restrains(input.rules[0], false, request);
-    for (int j = 0; j < 20; ++j) input.rules.push_back(generator.rule(Action::kAllow));
+    const bool is_denied = plain_restrains(input.rules[0], input.is_quic_by_name, request);
+    for (std::uint64_t j = generator.below(60); j > 0; --j) {
+      input.rules.push_back(generator.rule(Action::kAllow));
+    }
     generator.shuffle(input.rules);
     if (!is_denied) continue;
     ++denied;
@@ -247,6 +249,7 @@ void expect_told(const Policy& policy, const Explanation& explanation, const std
 
 TEST(PolicyProperties, ExplainAndEnforcementAgreeOnAMillionRequests) {
   Generator generator(31);
+  std::array<std::size_t, 3> seen{};
   for (int i = 0; i < 5000; ++i) {
     const PolicyInput input = generator.policy(i % 10 == 0 ? 200 : 12);
     const Policy policy(input);
@@ -256,6 +259,7 @@ TEST(PolicyProperties, ExplainAndEnforcementAgreeOnAMillionRequests) {
       Verdict verdict;
       const bool is_dialled = policy.allow(request, verdict).has_value();
       if (verdict != explanation.verdict) FAIL() << show(input, request);
+      ++seen[static_cast<std::size_t>(verdict.action)];
       const bool is_allowed = verdict.action == Action::kAllow;
       if (is_dialled != is_allowed && policy.mode() != PolicyMode::kReport) {
         FAIL() << show(input, request);
@@ -269,6 +273,8 @@ TEST(PolicyProperties, ExplainAndEnforcementAgreeOnAMillionRequests) {
       if (HasFatalFailure()) return;
     }
   }
+  EXPECT_EQ(seen[0] + seen[1] + seen[2], 1'000'000U);
+  for (const std::size_t count : seen) EXPECT_GT(count, 50'000U);
 }
 
 TEST(PolicyProperties, ARuleMoreChangesNothingButToItsOwnAction) {
