@@ -63,6 +63,10 @@ _cordon_run() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   local with_value=' --policy --use --allow --deny --class --mode --publish --dns --dns-mode --mtu --workers --subnet --pass-fd --log --name '
   local flags='--trust --ask --report --offline --map-root --nested --new-session --quiet --verbose --help'
+  if [[ ${COMP_WORDS[1]} == learn ]]; then
+    with_value+='--write '
+    flags+=' --force'
+  fi
 
   # The first word that is neither an option nor an option's value begins the command; from there on
   # the command's own completion takes over.
@@ -115,7 +119,15 @@ _cordon_audit() {
 # The verbs that speak to a sandbox that runs: its ID, then for allow and deny a destination.
 _cordon_sandbox() {
   _cordon_value "${COMP_WORDS[COMP_CWORD - 1]}" && return
-  if ((COMP_CWORD == 2)); then
+  if [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
+    case ${COMP_WORDS[1]} in
+      allow | deny) _cordon_offer '--for --help' ;;
+      flows | ps) _cordon_offer '--json --help' ;;
+      *) _cordon_offer '--help' ;;
+    esac
+  elif [[ ${COMP_WORDS[1]} == ps ]]; then
+    return
+  elif ((COMP_CWORD == 2)); then
     _cordon_offer "$(cordon ps 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)"
   elif [[ ${COMP_WORDS[1]} == allow || ${COMP_WORDS[1]} == deny ]]; then
     _cordon_value --allow
@@ -132,7 +144,7 @@ _cordon() {
     run | learn) _cordon_run ;;
     policy) _cordon_policy ;;
     audit) _cordon_audit ;;
-    flows | allow | deny | events | ask) _cordon_sandbox ;;
+    ps | flows | allow | deny | events | ask) _cordon_sandbox ;;
     replay) mapfile -t COMPREPLY < <(compgen -f -- "${COMP_WORDS[COMP_CWORD]}") ;;
   esac
 }
