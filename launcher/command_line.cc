@@ -166,9 +166,11 @@ std::string main_help() {
 std::unexpected<Error> unknown_verb(const std::string& word) {
   std::array<std::string_view, kVerbs.size()> names;
   for (std::size_t i = 0; i < kVerbs.size(); ++i) names[i] = kVerbs[i].name;
-  const auto meant = nearest(word, names);
+  const auto near = nearest(word, names);
+  std::string meant = near ? std::string(*near) : "";
+  if (is_policy_verb(word)) meant = "policy " + word;
   return plain_error(fmt::format("'{}' is not a verb of cordon; {}to run it: cordon run -- {}",
-                                 word, meant ? fmt::format("did you mean {}? ", *meant) : "",
+                                 word, meant.empty() ? "" : fmt::format("did you mean {}? ", meant),
                                  word));
 }
 

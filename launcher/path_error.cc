@@ -115,7 +115,7 @@ std::string words_for(int code, const std::string& path, PathUse use) {
                          file.value_or(folder_of(path)));
     }
     case EISDIR:
-      return fmt::format("it is a folder; write a file in it, as in {}{}FILE", path,
+      return fmt::format("it is a folder; name a file in it, as in {}{}FILE", path,
                          path.ends_with('/') ? "" : "/");
     case EACCES:
     case EPERM:
@@ -141,9 +141,9 @@ std::string words_for(int code, const std::string& path, PathUse use) {
 
 }  // namespace
 
-std::unexpected<Error> path_error(int code, const std::string& path, PathUse use,
+std::unexpected<Error> path_error(int code, const std::string& file, PathUse use,
                                   const std::string& shown) {
-  return plain_error(fmt::format("{}: {}", shown, words_for(code, path, use)));
+  return plain_error(fmt::format("{}: {}", shown, words_for(code, file, use)));
 }
 
 std::string command_words(int code, const std::string& command) {
@@ -161,7 +161,7 @@ std::string command_words(int code, const std::string& command) {
         command);
   }
   if (code == EACCES && is_there && S_ISDIR(status.st_mode)) {
-    return fmt::format("{0}: it is a folder; write a program in it, as in {0}/PROGRAM", command);
+    return fmt::format("{0}: it is a folder; name a program in it, as in {0}/PROGRAM", command);
   }
   if (code == EACCES && is_there) {
     return fmt::format("{0}: it may not be executed; to permit that: chmod +x {0}", command);
@@ -169,8 +169,8 @@ std::string command_words(int code, const std::string& command) {
   return fmt::format("{}: {}", command, words_for(code, command, PathUse::kRead));
 }
 
-std::unexpected<Error> path_error(int code, const std::string& path, PathUse use) {
-  return path_error(code, path, use, path);
+std::unexpected<Error> path_error(int code, const std::string& file, PathUse use) {
+  return path_error(code, file, use, file);
 }
 
 }  // namespace cordon

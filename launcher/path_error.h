@@ -15,11 +15,11 @@ enum class PathUse : std::uint8_t {
 };
 
 /// "--log a/b.json: there is no folder a; to make it: mkdir -p a". `code`: the errno of the call
-/// that failed on `path`; `shown`: how messages call the path, the option that named it included.
-[[nodiscard]] std::unexpected<Error> path_error(int code, const std::string& path, PathUse use,
+/// that failed on `file`; `shown`: how messages call it, the option that named it included.
+[[nodiscard]] std::unexpected<Error> path_error(int code, const std::string& file, PathUse use,
                                                 const std::string& shown);
 /// The same, called by its path alone.
-[[nodiscard]] std::unexpected<Error> path_error(int code, const std::string& path, PathUse use);
+[[nodiscard]] std::unexpected<Error> path_error(int code, const std::string& file, PathUse use);
 
 /// Why a command could not be executed, in the same manner; a `command` without a slash was looked
 /// for in PATH.

@@ -176,7 +176,7 @@ void SandboxRequests::reload(ClientId client, const Json& request) {
   const std::string file = text_of(request, "file");
   Result<PolicySnapshot> loaded = load_(file);
   if (!loaded) {
-    return fail(client, fmt::format("{}; the policy stays as it was", loaded.error().message()));
+    return fail(client, fmt::format("{}\nthe policy stays as it was", loaded.error().message()));
   }
   parts_.live.replace(*std::move(loaded));
   apply_policy();

@@ -1,5 +1,6 @@
 #include "launcher/verbs/policy.h"
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <optional>
@@ -305,6 +306,10 @@ constexpr auto kSubVerbs = std::to_array<SubVerb>({
 });
 
 }  // namespace
+
+bool is_policy_verb(std::string_view word) {
+  return std::ranges::find(kSubVerbs, word, &SubVerb::name) != kSubVerbs.end();
+}
 
 Result<CommandLine> parse_policy(std::span<const std::string> arguments) {
   std::array<std::string_view, kSubVerbs.size()> names;

@@ -16,6 +16,9 @@
 
 namespace cordon {
 
+/// Whether `cordon policy WORD` is a verb.
+[[nodiscard]] bool is_policy_verb(std::string_view word);
+
 [[nodiscard]] Result<CommandLine> parse_policy(std::span<const std::string> arguments);
 
 }  // namespace cordon

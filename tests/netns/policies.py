@@ -146,7 +146,7 @@ class PolicyFiles(NamedTest):
         folder = f"{SCRATCH}/tmp/no-such-folder"
         for options, said in ((["--policy", f"{folder}/p.toml"], f"there is no folder {folder}; "),
                               (["--log", f"{folder}/log"], f"to make it: mkdir -p {folder}\n"),
-                              (["--log", "/tmp"], "it is a folder; write a file in it, as in /tmp/FILE\n")):
+                              (["--log", "/tmp"], "it is a folder; name a file in it, as in /tmp/FILE\n")):
             got = self.run_with(options, "true")
             self.assertEqual(got.returncode, 125, got)
             self.assertTrue(got.stderr.startswith("cordon: "), got)

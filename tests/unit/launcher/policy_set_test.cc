@@ -195,7 +195,7 @@ TEST_F(PolicySetTest, ErrorsNameTheOptionOrThePlace) {
   EXPECT_EQ(error_of({"--allow", "*.co.uk"}).substr(0, 38),
             "--allow: \"*.co.uk\" is everybody's: any");
   EXPECT_EQ(error_of({"--policy", root_ + "/own"}),
-            root_ + "/own: it is a folder; write a file in it, as in " + root_ + "/own/FILE");
+            root_ + "/own: it is a folder; name a file in it, as in " + root_ + "/own/FILE");
   EXPECT_NE(error_of({"--policy", "nothing-like-it"}).find("`cordon policy presets` lists them"),
             std::string::npos);
   EXPECT_NE(error_of({"--dns", "off", "--allow", "a.example"}).find("no name is answered"),
