@@ -546,17 +546,39 @@ class Asked(Controlled):
         self.answers(terminal, b"\x03")
         self.assertEqual(terminal.end(), 128 + 2)
 
+    SHELLS = (("bash", "--norc", "--noprofile", "-i"), ("sh", "-i"))
+
+    def in_shell(self, shell, *options):
+        terminal = Terminal(self.world, self.world.arguments(["env", "ENV=", "PS1=INNER> ", *shell],
+                                                             [*PUBLIC, "--ask", *options]))
+        terminal.until(b"INNER> ")
+        return terminal
+
     def test_under_a_shell_with_job_control_a_line_says_how_to_answer(self):
         word = f"{SCRATCH}/tmp/word"
-        terminal = Terminal(self.world, self.world.arguments(
-            ["env", "PS1=INNER> ", "bash", "--norc", "--noprofile", "-i"], [*PUBLIC, "--ask", "--name", "shell"]))
-        terminal.until(b"INNER> ")
-        terminal.type(self.client(word).encode() + b"\n")
-        self.assertRegex(terminal.until(b"to answer: cordon ask shell\r\n"), self.ASKED)
-        self.answerer("shell", "once")
-        self.assertEqual(self.outcome(word), "through")
-        terminal.type(b"exit 4\n")
-        self.assertEqual(terminal.end(), 4)
+        for number, shell in enumerate(self.SHELLS):
+            with self.subTest(shell):
+                terminal = self.in_shell(shell, "--name", f"shell{number}")
+                terminal.type(self.client(word).encode() + b"\n")
+                said = terminal.until(f"to answer: cordon ask shell{number}\r\n".encode())
+                self.assertRegex(said, self.ASKED)
+                self.answerer(f"shell{number}", "once")
+                self.assertEqual(self.outcome(word), "through")
+                terminal.type(b"exit 4\n")
+                # dash wants to give the terminal back to the group that it was started in, which has no number in
+                # its pid namespace, and ends with 2 for it.
+                self.assertEqual(terminal.end(), 4 if shell[0] == "bash" else 2, terminal.said)
+
+    def test_in_a_session_of_its_own_the_jobs_of_a_shell_are_asked_about_there(self):
+        word = f"{SCRATCH}/tmp/word"
+        for shell in self.SHELLS:
+            with self.subTest(shell):
+                terminal = self.in_shell(shell, "--new-session")
+                terminal.type(self.client(word).encode() + b"\n")
+                self.answers(terminal, b"o\r")
+                self.assertEqual(self.outcome(word), "through")
+                terminal.type(b"exit 4\n")
+                self.assertEqual(terminal.end(), 4)
 
 
 class ByName(NamedTest, Controlled):
