@@ -41,10 +41,13 @@ void TcpFlows::settle(Instant now, FlowId id) {
 }
 
 void TcpFlows::on_stream(Instant now, FlowId id, bool is_host, const Readiness& readiness) {
-  if (table_.get(id)->stream.octets() >= bulk_ && hand_over(now, id, is_host, readiness)) return;
-  if (moves_by_source(table_.get(id)->stream.half(!is_host), readiness)) pump(now, id, !is_host);
-  const Flow* const flow = table_.get(id);
-  if (flow == nullptr) return;
+  const Flow* flow = table_.get(id);
+  if (flow->stream.octets() >= bulk_ && hand_over(now, id, is_host, readiness)) return;
+  if (moves_by_source(flow->stream.half(!is_host), readiness)) {
+    pump(now, id, !is_host);
+    flow = table_.get(id);
+    if (flow == nullptr) return;
+  }
   if (moves_by_sink(flow->stream.half(is_host), readiness)) pump(now, id, is_host);
   // A reset is an error even where nobody reads or writes: pass it on.
   if (readiness.has_error && table_.get(id) != nullptr) end(id, FlowEnd::kReset);
