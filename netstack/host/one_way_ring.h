@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <type_traits>
 
 namespace cordon {
 
 template <class T, std::uint32_t kSize>
 class OneWayRing {
   static_assert(std::has_single_bit(kSize), "the counters wrap");
+  static_assert(std::is_trivially_default_constructible_v<T>, "values stay unwritten at first");
 
  public:
   OneWayRing() = default;

@@ -50,8 +50,8 @@ class RelayPort {
  public:
   enum class Wanted : std::uint8_t { kTake, kEnd, kReturn, kStop };
   struct Order {
-    Wanted wanted = Wanted::kTake;
-    std::uint16_t index = 0;
+    Wanted wanted;
+    std::uint16_t index;
   };
 
   /// `news`: the worker's eventfd, which outlives the port.
