@@ -45,9 +45,8 @@ inline void take_notice(HalfStream& half, const Readiness& readiness) {
 /// Moves at most `most` octets.
 inline Transfer move_half(Streams& streams, Stream& stream, bool is_up, std::size_t most) {
   HalfStream& half = stream.half(is_up);
-  const SourceState source{.is_small = half.is_small,
-                           .has_ended = half.has_ended,
-                           .has_urgent = half.has_urgent};
+  const SourceState source{
+      .is_small = half.is_small, .has_ended = half.has_ended, .has_urgent = half.has_urgent};
   const Transfer transfer =
       streams.move(source_of(stream, is_up), source_of(stream, !is_up), half.hold, source, most);
   half.octets += transfer.octets;
