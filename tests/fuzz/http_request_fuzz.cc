@@ -16,7 +16,6 @@ struct Walk {
   bool is_opaque = false;
   FlightFault fault = FlightFault::kNone;
   std::vector<std::string> names;
-  friend bool operator==(const Walk&, const Walk&) = default;
 };
 
 // The guest's octets, `step` more of them at a time, then its end.
