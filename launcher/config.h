@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "launcher/command_line.h"
-#include "launcher/resolv_conf.h"
-#include "launcher/subnet_choice.h"
+#include "launcher/host/resolv_conf.h"
+#include "launcher/host/subnet_choice.h"
 #include "launcher/supervisor.h"
 #include "netstack/base/result.h"
 

@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "launcher/control_folder.h"
-#include "launcher/policy_words.h"
+#include "launcher/control/control_folder.h"
+#include "launcher/policy/policy_words.h"
 #include "launcher/supervisor.h"
 #include "netstack/policy/destination.h"
 

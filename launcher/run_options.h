@@ -17,7 +17,7 @@
 
 #include "launcher/dns_choice.h"
 #include "launcher/option_words.h"
-#include "launcher/policy_file.h"
+#include "launcher/policy/policy_file.h"
 #include "launcher/published_ports.h"
 #include "netstack/address/classes.h"
 #include "netstack/address/ip_address.h"

@@ -20,7 +20,7 @@
 #include "launcher/guest_process.h"
 #include "launcher/path_error.h"
 #include "launcher/setup_channel.h"
-#include "launcher/terminal.h"
+#include "launcher/terminal/terminal.h"
 #include "launcher/translator_process.h"
 
 namespace cordon {

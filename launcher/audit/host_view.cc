@@ -19,8 +19,8 @@
 #include <fmt/format.h>
 
 #include "launcher/audit/socket_address.h"
-#include "launcher/control_folder.h"
-#include "launcher/host_watch.h"
+#include "launcher/control/control_folder.h"
+#include "launcher/host/host_watch.h"
 #include "netstack/base/unique_fd.h"
 
 namespace cordon::audit {

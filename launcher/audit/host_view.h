@@ -47,7 +47,7 @@ struct InterfaceAddress {
 /// The inode of this process's network namespace, 0 where /proc does not tell.
 [[nodiscard]] std::uint64_t network_namespace_inode();
 
-/// The folder where cordon's control sockets are (launcher/control_folder.h).
+/// The folder where cordon's control sockets are (launcher/control/control_folder.h).
 [[nodiscard]] Result<std::string> control_folder();
 /// Unix sockets of daemons, name services and the desktop that answer this process now.
 [[nodiscard]] std::vector<KnownSocket> answering_sockets();

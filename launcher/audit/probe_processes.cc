@@ -19,7 +19,7 @@
 
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
-#include "launcher/host_watch.h"
+#include "launcher/host/host_watch.h"
 #include "netstack/base/unique_fd.h"
 
 namespace cordon::audit {

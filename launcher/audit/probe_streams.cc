@@ -18,8 +18,8 @@
 #include "launcher/audit/host_view.h"
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
-#include "launcher/host_watch.h"
-#include "launcher/resolv_conf.h"
+#include "launcher/host/host_watch.h"
+#include "launcher/host/resolv_conf.h"
 #include "netstack/base/unique_fd.h"
 
 namespace cordon::audit {

@@ -14,7 +14,7 @@
 
 #include <fmt/format.h>
 
-#include "launcher/host_watch.h"
+#include "launcher/host/host_watch.h"
 
 namespace cordon::audit {
 namespace {

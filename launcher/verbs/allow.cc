@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "launcher/control_client.h"
-#include "launcher/policy_values.h"
+#include "launcher/control/control_client.h"
+#include "launcher/policy/policy_values.h"
 #include "launcher/supervisor.h"
 #include "netstack/policy/destination.h"
 

@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "launcher/questions.h"
+#include "launcher/control/questions.h"
 #include "launcher/supervisor.h"
 
 namespace cordon {

@@ -15,7 +15,7 @@
 #include "launcher/audit/prober.h"
 #include "launcher/audit/witness.h"
 #include "launcher/complaint.h"
-#include "launcher/policy_file.h"
+#include "launcher/policy/policy_file.h"
 #include "launcher/suggestion.h"
 #include "launcher/supervisor.h"
 

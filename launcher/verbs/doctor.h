@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include "launcher/host_probe.h"
+#include "launcher/host/host_probe.h"
 
 namespace cordon {
 

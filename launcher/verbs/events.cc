@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "launcher/control_client.h"
+#include "launcher/control/control_client.h"
 #include "launcher/supervisor.h"
 
 namespace cordon {

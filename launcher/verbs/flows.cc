@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "launcher/event_text.h"
+#include "launcher/events/event_text.h"
 #include "launcher/readable_octets.h"
 #include "launcher/supervisor.h"
 #include "launcher/text_table.h"

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "launcher/command_line.h"
-#include "launcher/control_client.h"
+#include "launcher/control/control_client.h"
 
 namespace cordon {
 

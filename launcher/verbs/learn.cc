@@ -7,12 +7,12 @@
 
 #include "launcher/clock.h"
 #include "launcher/complaint.h"
-#include "launcher/event_json.h"
-#include "launcher/learned_policy.h"
-#include "launcher/policy_file_edit.h"
-#include "launcher/policy_set.h"
-#include "launcher/presets.h"
-#include "launcher/public_suffix.h"
+#include "launcher/events/event_json.h"
+#include "launcher/policy/learned_policy.h"
+#include "launcher/policy/policy_file_edit.h"
+#include "launcher/policy/policy_set.h"
+#include "launcher/policy/presets.h"
+#include "launcher/policy/public_suffix.h"
 #include "launcher/supervisor.h"
 #include "launcher/verbs/run.h"
 

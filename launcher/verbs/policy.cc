@@ -10,9 +10,9 @@
 #include <fmt/format.h>
 
 #include "launcher/complaint.h"
-#include "launcher/policy_file_edit.h"
-#include "launcher/policy_set.h"
-#include "launcher/policy_text.h"
+#include "launcher/policy/policy_file_edit.h"
+#include "launcher/policy/policy_set.h"
+#include "launcher/policy/policy_text.h"
 #include "launcher/suggestion.h"
 #include "launcher/supervisor.h"
 #include "launcher/verbs/policy_explain.h"

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "launcher/policy_text.h"
+#include "launcher/policy/policy_text.h"
 #include "netstack/address/classes.h"
 
 namespace cordon {

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "launcher/policy_set.h"
+#include "launcher/policy/policy_set.h"
 #include "netstack/seams/host_sockets.h"
 
 namespace cordon {

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "launcher/complaint.h"
-#include "launcher/control_client.h"
+#include "launcher/control/control_client.h"
 #include "launcher/option_words.h"
 #include "launcher/path_error.h"
 #include "launcher/supervisor.h"

@@ -7,10 +7,10 @@
 #include <fmt/format.h>
 
 #include "launcher/complaint.h"
+#include "launcher/events/replayed_log.h"
 #include "launcher/option_words.h"
 #include "launcher/path_error.h"
-#include "launcher/policy_set.h"
-#include "launcher/replayed_log.h"
+#include "launcher/policy/policy_set.h"
 #include "launcher/supervisor.h"
 #include "launcher/text_table.h"
 

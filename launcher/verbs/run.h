@@ -2,7 +2,7 @@
 #pragma once
 
 #include "launcher/command_line.h"
-#include "launcher/sandbox_watch.h"
+#include "launcher/control/sandbox_watch.h"
 
 namespace cordon {
 

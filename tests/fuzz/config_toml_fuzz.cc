@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "launcher/policy_file_edit.h"
+#include "launcher/policy/policy_file_edit.h"
 
 namespace {
 
