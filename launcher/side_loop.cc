@@ -30,7 +30,7 @@ Result<std::unique_ptr<SideLoop>> SideLoop::open() {
   CORDON_TRY_STATUS(loop->watch(self->timer_.get(), EPOLLIN, [self](std::uint32_t) {
     std::uint64_t times = 0;
     // Nothing to read: it was set anew meanwhile.
-    (void)::read(self->timer_.get(), &times, sizeof(times));
+    [[maybe_unused]] const ssize_t size = ::read(self->timer_.get(), &times, sizeof(times));
     self->run_due();
   }));
   return loop;
