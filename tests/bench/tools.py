@@ -145,8 +145,8 @@ class Direct(Sandbox):
 
 
 class Relay(Direct):
-    """No sandbox either, and every TCP connection through a bare relay in host: what any tool pays that takes
-    connections apart in user space, and none can be below."""
+    """No sandbox either, and every TCP connection through a bare relay in host: about what any tool pays that takes
+    connections apart in user space."""
 
     def __init__(self, world, setting, published):
         self._ports = {server: f"127.0.0.1:{FIRST_RELAYED + place}" for place, server in enumerate(world.servers())}
