@@ -1,7 +1,7 @@
-// About what every relay in user space pays: accepts, connects, and moves octets with as few calls as
-// there can be, by recv() and send() while little comes and by splice() when much does. No sandbox,
-// no policy, no name, no limit. Beside it a tool's figure says what the tool adds, and beside the
-// direct path it says what a second pair of sockets costs on this machine.
+// About what every relay in user space pays: accepts, connects, and moves octets with as few calls
+// as there can be, by recv() and send() while little comes and by splice() when much does. No
+// sandbox, no policy, no name, no limit. Beside it a tool's figure says what the tool adds, and
+// beside the direct path it says what a second pair of sockets costs on this machine.
 #include <algorithm>
 #include <array>
 #include <cerrno>
