@@ -160,8 +160,8 @@ if IS_ROOT:  # only root can arrange another /etc; the guest is an ordinary user
             "a file": "echo nameserver 198.51.100.1 > /etc/resolv.conf",
             "a link of systemd-resolved":
                 "mount -t tmpfs t /run; mkdir -p /run/systemd/resolve; chmod -R a+rX /run;"
-                "echo nameserver 198.51.100.1 > /run/systemd/resolve/stub-resolv.conf;"
-                "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf",
+                "echo nameserver 198.51.100.1 > /run/systemd/resolve/resolv.conf;"
+                "ln -sf ../run/systemd/resolve/resolv.conf /etc/resolv.conf",
             "a dangling link": "ln -sf /run/nowhere/resolv.conf /etc/resolv.conf",
             "missing": "rm -f /etc/resolv.conf",
         }

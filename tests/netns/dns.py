@@ -129,7 +129,7 @@ class Changes(NetworkTest):
         (folder / "first").write_text(f"nameserver {SECOND4}\n")
         world.wait_until(lambda: self.resolves()[0] == ["198.51.100.21"], "the server that came back", 4)
 
-    def test_stub_on_the_hosts_loopback(self):
+    def test_resolver_on_the_hosts_loopback(self):
         local = servers.DnsServer(self.world.host, "127.0.0.53", TABLE)
         self.addCleanup(local.close)
         self.world.set_resolv_conf("nameserver 127.0.0.53\n")

@@ -106,12 +106,12 @@ TEST_F(HostWatchFile, TellsThatNoServerIsLeftAndThatOneIsBack) {
 }
 
 TEST_F(HostWatchFile, SeesTheTargetsDirectoryComing) {
-  std::filesystem::create_symlink(directory_ / "run" / "resolve" / "stub", path_);
+  std::filesystem::create_symlink(directory_ / "run" / "resolve" / "resolv.conf", path_);
   open();
   EXPECT_TRUE(watch_->current().servers.empty());
   std::filesystem::create_directories(directory_ / "run" / "resolve");
   EXPECT_EQ(told_first(), "nothing told");
-  write(directory_ / "run" / "resolve" / "stub", "nameserver 127.0.0.53\n");
+  write(directory_ / "run" / "resolve" / "resolv.conf", "nameserver 127.0.0.53\n");
   EXPECT_EQ(told_first(), "127.0.0.53");
 }
 
