@@ -11,7 +11,7 @@
 
 #include "launcher/supervisor.h"
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "launcher/side_loop.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/messages.h"
 
 namespace cordon {

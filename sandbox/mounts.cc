@@ -16,7 +16,7 @@
 
 #include <climits>
 
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 namespace {

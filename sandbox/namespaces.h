@@ -5,7 +5,7 @@
 #include <sys/types.h>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 

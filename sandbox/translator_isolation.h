@@ -33,7 +33,7 @@
 #include <vector>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "sandbox/guest_network.h"
 #include "sandbox/self_check.h"
 #include "sandbox/translator_syscalls.h"

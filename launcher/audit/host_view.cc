@@ -20,8 +20,8 @@
 
 #include "launcher/audit/socket_address.h"
 #include "launcher/control/control_folder.h"
-#include "launcher/host/host_watch.h"
-#include "netstack/base/unique_fd.h"
+#include "launcher/text_file.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::audit {
 namespace {

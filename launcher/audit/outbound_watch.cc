@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "launcher/host/host_watch.h"
+#include "launcher/text_file.h"
 #include "netstack/wire/endian.h"
 #include "netstack/wire/ip.h"
 

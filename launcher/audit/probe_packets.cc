@@ -21,7 +21,7 @@
 #include "launcher/audit/icmp_filter.h"
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/wire/checksum.h"
 #include "netstack/wire/endian.h"
 #include "netstack/wire/ip.h"

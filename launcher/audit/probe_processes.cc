@@ -19,8 +19,8 @@
 
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
-#include "launcher/host/host_watch.h"
-#include "netstack/base/unique_fd.h"
+#include "launcher/text_file.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::audit {
 namespace {

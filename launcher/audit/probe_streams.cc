@@ -18,9 +18,9 @@
 #include "launcher/audit/host_view.h"
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
-#include "launcher/host/host_watch.h"
 #include "launcher/host/resolv_conf.h"
-#include "netstack/base/unique_fd.h"
+#include "launcher/text_file.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::audit {
 namespace {

@@ -22,7 +22,7 @@
 
 #include "launcher/audit/host_view.h"
 #include "launcher/audit/prober.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::audit {
 namespace {

@@ -18,7 +18,7 @@
 #include <fmt/format.h>
 
 #include "launcher/audit/host_view.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::audit {
 namespace {

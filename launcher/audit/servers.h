@@ -13,7 +13,7 @@
 
 #include "launcher/audit/evidence.h"
 #include "launcher/audit/plan.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::audit {
 

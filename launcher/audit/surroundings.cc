@@ -17,7 +17,7 @@
 #include "launcher/audit/host_view.h"
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
-#include "launcher/host/host_watch.h"
+#include "launcher/text_file.h"
 #include "netstack/base/invariant.h"
 
 namespace cordon::audit {

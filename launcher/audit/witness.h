@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 #include "launcher/audit/evidence.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::audit {
 

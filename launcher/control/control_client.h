@@ -9,7 +9,7 @@
 #include "launcher/events/event_json.h"
 #include "netstack/base/result.h"
 #include "netstack/base/time.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 

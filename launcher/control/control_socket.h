@@ -19,7 +19,7 @@
 #include "launcher/control/control_folder.h"
 #include "launcher/side_loop.h"
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 

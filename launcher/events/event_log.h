@@ -23,7 +23,7 @@
 #include "launcher/run_options.h"
 #include "netstack/base/result.h"
 #include "netstack/base/time.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 

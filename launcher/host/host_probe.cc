@@ -25,8 +25,8 @@
 
 #include <fmt/format.h>
 
-#include "launcher/host/host_watch.h"
-#include "netstack/base/unique_fd.h"
+#include "launcher/text_file.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 namespace {

@@ -11,14 +11,14 @@
 #include <system_error>
 #include <unistd.h>
 
+#include "launcher/text_file.h"
+
 namespace cordon {
 namespace {
 
 constexpr std::chrono::milliseconds kSettle(50);
 // Deeper chains of links than this are loops (the kernel's own limit is 40).
 constexpr int kMaxLinks = 16;
-// A resolv.conf above this is no resolv.conf.
-constexpr std::size_t kMaxFileOctets = std::size_t{64} * 1024;
 
 constexpr std::uint32_t kDirectoryEvents = IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE |
                                            IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR;
@@ -63,21 +63,6 @@ bool drain(int fd) {
 }
 
 }  // namespace
-
-std::string read_text_file(const std::filesystem::path& path) {
-  std::string text;
-  // O_NONBLOCK: a fifo in its place is read as empty instead of being waited for.
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.is_open()) return text;
-  std::array<char, 4096> buffer;
-  while (text.size() < kMaxFileOctets) {
-    const ssize_t count = ::read(fd.get(), buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(count));
-  }
-  return text;
-}
 
 Result<std::unique_ptr<HostWatch>> HostWatch::open(std::filesystem::path resolv_conf,
                                                    std::chrono::nanoseconds first_watch) {

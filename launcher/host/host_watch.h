@@ -27,12 +27,9 @@
 
 #include "launcher/host/resolv_conf.h"
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
-
-/// The file's content, "" where it is not there or cannot be read.
-[[nodiscard]] std::string read_text_file(const std::filesystem::path& path);
 
 class HostWatch {
  public:

@@ -22,7 +22,7 @@
 #include "launcher/policy/policy_values.h"
 #include "launcher/policy/policy_words.h"
 #include "launcher/policy/toml_tokens.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 namespace {

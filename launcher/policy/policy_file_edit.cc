@@ -14,7 +14,7 @@
 
 #include "launcher/path_error.h"
 #include "launcher/policy/toml_tokens.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "launcher/host/host_watch.h"
+#include "launcher/text_file.h"
 
 namespace cordon {
 namespace {

@@ -28,7 +28,7 @@
 #include "launcher/side_loop.h"
 #include "launcher/terminal/guest_screen.h"
 #include "launcher/terminal/terminal.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 

@@ -21,9 +21,9 @@
 
 #include <fmt/format.h>
 
-#include "launcher/host/host_watch.h"
 #include "launcher/terminal/terminal_prompt.h"
-#include "netstack/base/unique_fd.h"
+#include "launcher/text_file.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
 namespace {

@@ -27,6 +27,7 @@
 #include "launcher/supervisor.h"
 #include "launcher/terminal/terminal.h"
 #include "launcher/terminal/terminal_prompt.h"
+#include "launcher/text_file.h"
 #include "launcher/translator_link.h"
 
 namespace cordon {

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/messages.h"
 #include "netstack/seams/events.h"
 

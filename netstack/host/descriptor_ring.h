@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <span>
 
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/one_way_ring.h"
 
 namespace cordon {

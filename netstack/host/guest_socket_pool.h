@@ -20,7 +20,7 @@
 #include <span>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/descriptor_ring.h"
 
 namespace cordon {

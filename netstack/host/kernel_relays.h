@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/event_loop.h"
 #include "netstack/host/relay_thread.h"
 #include "netstack/host/stream_relay.h"

@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
 #include "netstack/flow/limits.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/one_way_ring.h"
 #include "netstack/host/stream_relay.h"
 #include "netstack/seams/relays.h"

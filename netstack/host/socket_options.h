@@ -8,7 +8,7 @@
 #include "netstack/address/ip_address.h"
 #include "netstack/base/result.h"
 #include "netstack/base/time.h"
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/seams/sockets.h"
 
 namespace cordon {

@@ -19,7 +19,7 @@
 #include <span>
 #include <vector>
 
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/seams/guest_sockets.h"
 
 namespace cordon {

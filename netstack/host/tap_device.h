@@ -8,8 +8,8 @@
 #include <span>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
 #include "netstack/flow/limits.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/seams/tap.h"
 
 namespace cordon {

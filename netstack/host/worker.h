@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "netstack/base/result.h"
-#include "netstack/base/unique_fd.h"
 #include "netstack/flow/translator_config.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/guest_socket_pool.h"
 #include "netstack/host/kernel_relays.h"
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 #include "tests/platform/support.h"
 
 namespace cordon::platform {

@@ -112,26 +112,14 @@ class Relay {
  public:
   explicit Relay(std::vector<Port> ports)
       : poller_(must(epoll_create1(EPOLL_CLOEXEC), "epoll_create1")), ports_(std::move(ports)) {
-    for (const Port& port : ports_) watch(port.listener.get(), EPOLLIN);
+    for (const Port& port : ports_) watch(poller_.get(), port.listener.get(), EPOLLIN);
   }
 
-  void run() {
-    std::array<epoll_event, 256> events{};
-    for (;;) {
-      const int ready = epoll_wait(poller_.get(), events.data(), events.size(), -1);
-      if (ready < 0 && errno != EINTR) die("epoll_wait");
-      for (int i = 0; i < ready; ++i) on_ready(events[static_cast<std::size_t>(i)].data.fd);
-    }
+  [[noreturn]] void run() {
+    poll_for_ever(poller_.get(), [this](int fd) { on_ready(fd); });
   }
 
  private:
-  void watch(int fd, std::uint32_t events) {
-    epoll_event event{};
-    event.events = events;
-    event.data.fd = fd;
-    must(epoll_ctl(poller_.get(), EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
-  }
-
   void on_ready(int fd) {
     for (const Port& port : ports_) {
       if (port.listener.get() == fd) return accept_all(port);
@@ -162,7 +150,7 @@ class Relay {
       connection->far = std::move(far);
       for (const int number : numbers) {
         at(number) = connection;
-        watch(number, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+        watch(poller_.get(), number, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
       }
     }
   }

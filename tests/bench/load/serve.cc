@@ -44,13 +44,6 @@ void add_to(std::atomic<std::uint64_t>& counter, std::uint64_t value) {
   counter.fetch_add(value, std::memory_order_relaxed);
 }
 
-void watch(int poller, int fd, std::uint32_t events) {
-  epoll_event event{};
-  event.events = events;
-  event.data.fd = fd;
-  must(epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
-}
-
 // The TCP connections of one event loop.
 class Connections {
  public:
@@ -318,13 +311,8 @@ class Loop {
     questions_.push_back(std::move(port));
   }
 
-  void run() {
-    std::array<epoll_event, 256> events{};
-    for (;;) {
-      const int ready = epoll_wait(poller_.get(), events.data(), events.size(), -1);
-      if (ready < 0 && errno != EINTR) die("epoll_wait");
-      for (int i = 0; i < ready; ++i) on_ready(events[static_cast<std::size_t>(i)].data.fd);
-    }
+  [[noreturn]] void run() {
+    poll_for_ever(poller_.get(), [this](int fd) { on_ready(fd); });
   }
 
  private:

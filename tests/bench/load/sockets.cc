@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,6 +127,22 @@ UniqueFd listen_on(const SocketAddress& address) {
   must(bind(fd.get(), address.get(), address.length), "bind");
   must(listen(fd.get(), 4096), "listen");
   return fd;
+}
+
+void watch(int poller, int fd, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  must(epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+}
+
+void poll_for_ever(int poller, const std::function<void(int)>& on_ready) {
+  std::array<epoll_event, 256> events{};
+  for (;;) {
+    const int ready = epoll_wait(poller, events.data(), events.size(), -1);
+    if (ready < 0 && errno != EINTR) die("epoll_wait");
+    for (int i = 0; i < ready; ++i) on_ready(events[static_cast<std::size_t>(i)].data.fd);
+  }
 }
 
 void set_blocking(int fd, bool is_blocking) {

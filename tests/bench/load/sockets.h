@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <netinet/in.h>
 #include <string>
@@ -17,7 +18,7 @@
 #include <sys/socket.h>
 #include <vector>
 
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon::bench {
 
@@ -73,6 +74,11 @@ UniqueFd open_udp(int family);
 UniqueFd listen_on(const SocketAddress& address);
 void set_blocking(int fd, bool is_blocking);
 void set_integer(int fd, int level, int option, int value, std::string_view name);
+
+/// Watches `fd` for `events`; poll_for_ever() names it by its number.
+void watch(int poller, int fd, std::uint32_t events);
+/// Tells each descriptor that has an event, for as long as the program lives.
+[[noreturn]] void poll_for_ever(int poller, const std::function<void(int)>& on_ready);
 
 /// Percentiles over samples in nanoseconds, told in microseconds.
 class Latencies {

@@ -6,17 +6,18 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "netstack/host/socket_options.h"
+#include "tests/unit/host/tcp_pair.h"
 
 namespace cordon {
 namespace {
@@ -69,18 +70,9 @@ Link unix_link() {
 }
 
 Link tcp_link() {
-  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
-  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-  socklen_t size = sizeof(address);
-  auto* const any = reinterpret_cast<sockaddr*>(&address);  // NOLINT: what the calls take
-  EXPECT_EQ(bind(listener.get(), any, size), 0);
-  EXPECT_EQ(listen(listener.get(), 1), 0);
-  EXPECT_EQ(getsockname(listener.get(), any, &size), 0);
-  Link link{.peer = UniqueFd(::socket(AF_INET, SOCK_STREAM, 0))};
-  EXPECT_EQ(connect(link.peer.get(), any, size), 0);
-  link.socket = accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK);
-  preset_guest_stream(link.socket);  // closing it is a reset
-  return link;
+  TcpPair pair = tcp_pair();
+  preset_guest_stream(pair.accepted.get());  // closing it is a reset
+  return Link{.peer = std::move(pair.peer), .socket = pair.accepted.release()};
 }
 
 /// A worker's surroundings, with relays that run.

@@ -11,9 +11,12 @@
 #include <string_view>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "tests/unit/host/tcp_pair.h"
 
 namespace cordon {
 namespace {
@@ -128,19 +131,11 @@ TEST_P(StreamRelayMove, CountsWhatAFullSinkLeavesInThePipeAsTaken) {
 INSTANTIATE_TEST_SUITE_P(SmallAndLarge, StreamRelayMove, testing::Bool(),
                          [](const auto& row) { return row.param ? "Copied" : "Spliced"; });
 
-// A pair over the loopback, where urgent marks and segments are.
 struct TcpLink {
   TcpLink() {
-    const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
-    sockaddr_in address{.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(address);
-    auto* const any = reinterpret_cast<sockaddr*>(&address);  // NOLINT: what the calls take
-    EXPECT_EQ(bind(listener.get(), any, size), 0);
-    EXPECT_EQ(listen(listener.get(), 1), 0);
-    EXPECT_EQ(getsockname(listener.get(), any, &size), 0);
-    peer.reset(::socket(AF_INET, SOCK_STREAM, 0));
-    EXPECT_EQ(connect(peer.get(), any, size), 0);
-    socket.reset(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    TcpPair pair = tcp_pair();
+    peer = std::move(pair.peer);
+    socket = std::move(pair.accepted);
   }
   [[nodiscard]] SocketHandle ours() const { return SocketHandle{socket.get()}; }
   [[nodiscard]] bool waits_for(short events) const {

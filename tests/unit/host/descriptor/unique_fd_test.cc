@@ -1,4 +1,4 @@
-#include "netstack/base/unique_fd.h"
+#include "netstack/host/descriptor/unique_fd.h"
 
 #include <cerrno>
 #include <fcntl.h>
