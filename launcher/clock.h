@@ -9,5 +9,7 @@ namespace cordon {
 
 /// Milliseconds since 1970-01-01 UTC.
 [[nodiscard]] std::int64_t unix_milliseconds_now();
+/// Milliseconds of a clock that nobody sets, and that stands still in suspend.
+[[nodiscard]] std::int64_t monotonic_milliseconds_now();
 
 }  // namespace cordon

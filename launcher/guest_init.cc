@@ -18,10 +18,10 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 #include <vector>
 
+#include "launcher/clock.h"
 #include "launcher/setup_channel.h"
 #include "sandbox/descriptors.h"
 #include "sandbox/guest_isolation.h"
@@ -34,12 +34,6 @@ constexpr int kSignals = 65;
 // this is room for a scheduler under load, and shorter than anybody sends a second one.
 constexpr std::int64_t kSameSignalMilliseconds = 50;
 constexpr int kGroupCopyWaitMilliseconds = 5;
-
-std::int64_t now_milliseconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return std::int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 void take_terminal(int terminal) {
   ::setsid();
@@ -112,7 +106,7 @@ class GuestInit {
     while (::read(signals_.get(), &info, sizeof(info)) == ssize_t{sizeof(info)}) {
       const auto number = static_cast<int>(info.ssi_signo);
       if (number == SIGCHLD) reap();
-      if (number < kSignals) seen_[static_cast<std::size_t>(number)] = now_milliseconds();
+      if (number < kSignals) seen_[static_cast<std::size_t>(number)] = monotonic_milliseconds_now();
     }
   }
 
@@ -142,11 +136,11 @@ class GuestInit {
   bool has_reached_group(int number) {
     read_signals();
     std::int64_t& seen = seen_[static_cast<std::size_t>(number)];
-    if (now_milliseconds() - seen > kSameSignalMilliseconds) {
+    if (monotonic_milliseconds_now() - seen > kSameSignalMilliseconds) {
       pollfd wait{.fd = signals_.get(), .events = POLLIN};
       if (::poll(&wait, 1, kGroupCopyWaitMilliseconds) > 0) read_signals();
     }
-    const bool was_seen = now_milliseconds() - seen <= kSameSignalMilliseconds;
+    const bool was_seen = monotonic_milliseconds_now() - seen <= kSameSignalMilliseconds;
     seen = kNever;
     return was_seen;
   }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <sched.h>
 #include <string>
@@ -16,8 +17,6 @@
 
 namespace cordon {
 namespace {
-
-constexpr int kFailedStatus = 1;
 
 // Name services of the host that programs ask through a socket, past /etc/resolv.conf.
 constexpr const char* kHiddenDirectories[] = {"/run/systemd/resolve", "/run/nscd"};
@@ -67,13 +66,13 @@ GuestIsolationPlan isolation_plan(const SandboxPlan& plan, int channel, int term
 
 [[noreturn]] void fail(int channel, const Error& error) {
   (void)send_setup(channel, {.step = SetupStep::kFailed, .number = error.code, .text = error.what});
-  ::_exit(kFailedStatus);
+  ::_exit(EXIT_FAILURE);
 }
 
 [[noreturn]] void init_main(const SandboxPlan& plan, const GuestIsolationPlan& isolation,
                             int channel, const InheritedSignals& inherited, int terminal) {
   if (const Status isolated = isolate_guest(isolation); !isolated) fail(channel, isolated.error());
-  if (!send_setup(channel, {.step = SetupStep::kIsolated})) ::_exit(kFailedStatus);
+  if (!send_setup(channel, {.step = SetupStep::kIsolated})) ::_exit(EXIT_FAILURE);
   live_as_guest_init(plan, channel, inherited, terminal);
 }
 
@@ -90,7 +89,7 @@ GuestIsolationPlan isolation_plan(const SandboxPlan& plan, int channel, int term
   if (!init) fail(channel, wrap("guest: clone", init.error()).error());
   if (*init == 0) init_main(plan, isolation, channel, inherited, terminal);
   const Status told = send_setup(channel, {.step = SetupStep::kForked, .number = *init});
-  ::_exit(told ? 0 : kFailedStatus);
+  ::_exit(told ? 0 : EXIT_FAILURE);
 }
 
 Error error_of(SetupMessage message) {
@@ -112,7 +111,7 @@ Result<pid_t> await_gate(int channel) {
 
 }  // namespace
 
-Result<GuestProcess> start_guest(const SandboxPlan& plan, const GuestNetworkHandles& network,
+Result<StartedGuest> start_guest(const SandboxPlan& plan, const GuestNetworkHandles& network,
                                  const InheritedSignals& inherited, int terminal) {
   CORDON_TRY(auto channel, open_packet_pair());
   const pid_t helper = ::fork();
@@ -125,7 +124,7 @@ Result<GuestProcess> start_guest(const SandboxPlan& plan, const GuestNetworkHand
   Result<pid_t> init = await_gate(channel.first.get());
   ::waitpid(helper, nullptr, 0);
   if (!init) return std::unexpected(std::move(init).error());
-  return GuestProcess{.init = *init, .channel = std::move(channel.first)};
+  return StartedGuest{.init = *init, .channel = std::move(channel.first)};
 }
 
 }  // namespace cordon

@@ -29,14 +29,14 @@ struct InheritedSignals {
   struct sigaction child {};
 };
 
-struct GuestProcess {
+struct StartedGuest {
   pid_t init = -1;
   UniqueFd channel;  // both ways, setup_channel.h
 };
 
 /// Starts the helper and waits until guest init stands at the gate. `terminal` is the fresh
 /// terminal's descriptor for the command, or −1.
-[[nodiscard]] Result<GuestProcess> start_guest(const SandboxPlan& plan,
+[[nodiscard]] Result<StartedGuest> start_guest(const SandboxPlan& plan,
                                                const GuestNetworkHandles& network,
                                                const InheritedSignals& inherited, int terminal);
 

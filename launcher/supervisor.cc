@@ -13,10 +13,10 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <utility>
 
+#include "launcher/clock.h"
 #include "launcher/guest_process.h"
 #include "launcher/path_error.h"
 #include "launcher/setup_channel.h"
@@ -38,12 +38,6 @@ constexpr int kGuestGraceMilliseconds = 500;
 constexpr int kTranslatorGraceMilliseconds = 300;
 
 constexpr std::size_t kMaxMessage = 65536;
-
-std::int64_t now_milliseconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return std::int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 UniqueFd open_pid(pid_t pid) {
   // By number, because the C library has it from 2.36 on only. Close-on-exec by itself.
@@ -134,7 +128,7 @@ class Supervisor {
   UniqueFd translator_pid_;
   UniqueFd sock_diag_;
   UniqueFd network_namespace_;
-  GuestProcess guest_;
+  StartedGuest guest_;
   UniqueFd guest_pid_;
   UniqueFd signals_;
   std::unique_ptr<Terminal> terminal_;
@@ -231,7 +225,8 @@ Supervisor::Waits Supervisor::waits() const {
 
 int Supervisor::timeout() const {
   if (!kill_guest_at_) return -1;
-  return static_cast<int>(std::max<std::int64_t>(0, *kill_guest_at_ - now_milliseconds()));
+  return static_cast<int>(
+      std::max<std::int64_t>(0, *kill_guest_at_ - monotonic_milliseconds_now()));
 }
 
 int Supervisor::run() {
@@ -326,11 +321,11 @@ void Supervisor::on_translator_end() {
   listener_.on_trouble("translator " + end_of(status) +
                        "; the command has no network any more and is ended");
   (void)send_order(guest_.channel.get(), SIGTERM);
-  kill_guest_at_ = now_milliseconds() + kGuestGraceMilliseconds;
+  kill_guest_at_ = monotonic_milliseconds_now() + kGuestGraceMilliseconds;
 }
 
 void Supervisor::end_guest_when_due() {
-  if (!kill_guest_at_ || now_milliseconds() < *kill_guest_at_) return;
+  if (!kill_guest_at_ || monotonic_milliseconds_now() < *kill_guest_at_) return;
   ::syscall(SYS_pidfd_send_signal, guest_pid_.get(), SIGKILL, nullptr, 0);
   kill_guest_at_.reset();
 }
@@ -357,9 +352,9 @@ int Supervisor::finish() {
 // init reaps it.
 void Supervisor::end_translator() {
   if (translator_->control.is_open()) ::shutdown(translator_->control.get(), SHUT_WR);
-  const std::int64_t deadline = now_milliseconds() + kTranslatorGraceMilliseconds;
+  const std::int64_t deadline = monotonic_milliseconds_now() + kTranslatorGraceMilliseconds;
   while (translator_->control.is_open()) {
-    const std::int64_t left = deadline - now_milliseconds();
+    const std::int64_t left = deadline - monotonic_milliseconds_now();
     pollfd ready{.fd = translator_->control.get(), .events = POLLIN};
     if (left <= 0 || ::poll(&ready, 1, static_cast<int>(left)) == 0) {
       ::syscall(SYS_pidfd_send_signal, translator_pid_.get(), SIGKILL, nullptr, 0);

@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -23,7 +24,6 @@
 namespace cordon {
 namespace {
 
-constexpr int kFailedStatus = 1;
 constexpr std::size_t kRelayStack = std::size_t{256} * 1024;
 
 GuestNetworkPlan network_plan(const TranslatorConfig& config) {
@@ -184,7 +184,7 @@ Result<int> live(SandboxPlan& plan, Birth& birth, Relaying& relaying) {
       send_setup(birth.setup.get(), {.step = SetupStep::kSealed, .number = used_chroot ? 1 : 0}));
   birth.setup.reset();
   // The detached threads refer to this frame, so the process ends here and not by returning.
-  ::_exit(worker->run() == 0 ? 0 : kFailedStatus);
+  ::_exit(worker->run() == 0 ? 0 : EXIT_FAILURE);
 }
 
 [[noreturn]] void translator_main(SandboxPlan& plan, Birth birth) {
@@ -198,7 +198,7 @@ Result<int> live(SandboxPlan& plan, Birth& birth, Relaying& relaying) {
         birth.setup.get(),
         {.step = SetupStep::kFailed, .number = outcome.error().code, .text = outcome.error().what});
   }
-  ::_exit(kFailedStatus);
+  ::_exit(EXIT_FAILURE);
 }
 
 Status make_non_blocking(const UniqueFd& fd) {

@@ -17,8 +17,6 @@
 namespace cordon {
 namespace {
 
-constexpr std::uint64_t kInt = 0xffffffff;
-
 // Kernel interfaces that no program needs to use the network, and that have been ways out.
 constexpr std::array kRefused{
     // kernel log, accounting, quotas, swap, reboot, clock: not an ordinary user's business
@@ -80,7 +78,7 @@ Status refuse_namespaces(SeccompFilter& filter) {
 // looks at 32 bits of the request, so no more are compared (CVE-2023-28100).
 Status refuse_typing(SeccompFilter& filter) {
   for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX}}) {
-    const std::array rules{ArgumentRule{1, kInt, request}};
+    const std::array rules{ArgumentRule{1, kIntArgument, request}};
     CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), __NR_ioctl, rules));
   }
   return {};
@@ -89,7 +87,7 @@ Status refuse_typing(SeccompFilter& filter) {
 Status refuse_families(SeccompFilter& filter) {
   for (int family = 0; family < kFamilyCeiling; ++family) {
     if (is_permitted_family(family)) continue;
-    const std::array rules{ArgumentRule{0, kInt, static_cast<std::uint64_t>(family)}};
+    const std::array rules{ArgumentRule{0, kIntArgument, static_cast<std::uint64_t>(family)}};
     CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socket, rules));
     CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socketpair, rules));
   }
@@ -97,8 +95,8 @@ Status refuse_families(SeccompFilter& filter) {
   // namespace and change nothing without a capability there.
   for (int protocol = NETLINK_ROUTE + 1; protocol < MAX_LINKS; ++protocol) {
     if (protocol == NETLINK_SOCK_DIAG) continue;
-    const std::array rules{ArgumentRule{0, kInt, AF_NETLINK},
-                           ArgumentRule{2, kInt, static_cast<std::uint64_t>(protocol)}};
+    const std::array rules{ArgumentRule{0, kIntArgument, AF_NETLINK},
+                           ArgumentRule{2, kIntArgument, static_cast<std::uint64_t>(protocol)}};
     CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socket, rules));
   }
   return {};

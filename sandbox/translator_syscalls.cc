@@ -19,9 +19,8 @@
 namespace cordon {
 namespace {
 
-constexpr std::uint64_t kInt = 0xffffffff;  // the kernel reads the argument as an int
 constexpr std::uint64_t kFutexOperation = 0x7f;
-constexpr std::uint64_t kSocketType = kInt & ~std::uint64_t{SOCK_NONBLOCK | SOCK_CLOEXEC};
+constexpr std::uint64_t kSocketType = kIntArgument & ~std::uint64_t{SOCK_NONBLOCK | SOCK_CLOEXEC};
 
 constexpr PermittedCall call(int number, const char* name, const char* reason) {
   return {.number = number, .name = name, .reason = reason};
@@ -34,11 +33,12 @@ constexpr PermittedCall with_rule(int number, const char* name, const char* reas
 
 constexpr PermittedCall make_socket(std::uint64_t domain, std::uint64_t type,
                                     std::uint64_t protocol, const char* reason) {
-  return {.number = __NR_socket,
-          .name = "socket",
-          .reason = reason,
-          .rule_count = 3,
-          .rules = {{0, kInt, domain}, {1, kSocketType, type}, {2, kInt, protocol}}};
+  return {
+      .number = __NR_socket,
+      .name = "socket",
+      .reason = reason,
+      .rule_count = 3,
+      .rules = {{0, kIntArgument, domain}, {1, kSocketType, type}, {2, kIntArgument, protocol}}};
 }
 
 constexpr PermittedCall set_option(std::uint64_t level, std::uint64_t option, const char* reason) {
@@ -46,7 +46,7 @@ constexpr PermittedCall set_option(std::uint64_t level, std::uint64_t option, co
           .name = "setsockopt",
           .reason = reason,
           .rule_count = 2,
-          .rules = {{1, kInt, level}, {2, kInt, option}}};
+          .rules = {{1, kIntArgument, level}, {2, kIntArgument, option}}};
 }
 
 constexpr PermittedCall get_option(std::uint64_t level, std::uint64_t option, const char* reason) {
@@ -54,14 +54,14 @@ constexpr PermittedCall get_option(std::uint64_t level, std::uint64_t option, co
           .name = "getsockopt",
           .reason = reason,
           .rule_count = 2,
-          .rules = {{1, kInt, level}, {2, kInt, option}}};
+          .rules = {{1, kIntArgument, level}, {2, kIntArgument, option}}};
 }
 
 // Not in the headers of every system that builds this.
 constexpr std::uint64_t kTcpRepairWindow = 29;
 constexpr std::uint64_t kUdpGro = 104;
 
-constexpr PermittedCall kTable[] = {
+constexpr PermittedCall kPermittedCalls[] = {
     // The event loop.
     call(__NR_epoll_wait, "epoll_wait", "the one place that waits"),
     call(__NR_epoll_pwait, "epoll_pwait", "what some C libraries make of epoll_wait"),
@@ -80,7 +80,7 @@ constexpr PermittedCall kTable[] = {
     call(__NR_sendmsg, "sendmsg", "datagrams with a source address or a segment size"),
     call(__NR_splice, "splice", "streams from socket to socket"),
     call(__NR_pipe2, "pipe2", "what splice goes through"),
-    with_rule(__NR_fcntl, "fcntl", "the size of that pipe", {1, kInt, F_SETPIPE_SZ}),
+    with_rule(__NR_fcntl, "fcntl", "the size of that pipe", {1, kIntArgument, F_SETPIPE_SZ}),
     call(__NR_close, "close", "a flow has ended"),
 
     // Sockets: INET and INET6 only, streams, datagrams, pings. Never raw, never unix.
@@ -97,7 +97,8 @@ constexpr PermittedCall kTable[] = {
     call(__NR_bind, "bind",
          "remote address of an adopted socket, client address of an inbound one"),
     call(__NR_connect, "connect", "dialling; adoption"),
-    with_rule(__NR_accept4, "accept4", "published ports", {3, kInt, SOCK_NONBLOCK | SOCK_CLOEXEC}),
+    with_rule(__NR_accept4, "accept4", "published ports",
+              {3, kIntArgument, SOCK_NONBLOCK | SOCK_CLOEXEC}),
     call(__NR_shutdown, "shutdown", "one half of a stream has ended"),
     call(__NR_getsockname, "getsockname", "the local address of a dialled socket"),
     call(__NR_getpeername, "getpeername", "the peer of an accepted one"),
@@ -148,14 +149,14 @@ constexpr PermittedCall kTable[] = {
     call(__NR_restart_syscall, "restart_syscall", "the kernel, after SIGSTOP and SIGCONT"),
     call(__NR_gettid, "gettid", "the C library, before abort"),
     call(__NR_getpid, "getpid", "the C library, before abort"),
-    with_rule(__NR_tgkill, "tgkill", "abort", {2, kInt, SIGABRT}),
+    with_rule(__NR_tgkill, "tgkill", "abort", {2, kIntArgument, SIGABRT}),
     call(__NR_exit, "exit", "the guest side's end"),
     call(__NR_exit_group, "exit_group", "the end"),
 };
 
 }  // namespace
 
-std::span<const PermittedCall> permitted_translator_calls() { return kTable; }
+std::span<const PermittedCall> permitted_translator_calls() { return kPermittedCalls; }
 
 Status seal_translator(FilterMode mode) {
   const FilterAction otherwise =

@@ -19,6 +19,9 @@ struct ArgumentRule {
   std::uint64_t value = 0;
 };
 
+/// The mask of an argument that the kernel reads as an int.
+inline constexpr std::uint64_t kIntArgument = 0xffffffff;
+
 /// One permitted call. Several entries of one number are alternatives; the rules of one entry must
 /// all hold.
 struct PermittedCall {

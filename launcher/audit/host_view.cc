@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -18,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/audit/hexadecimal.h"
 #include "launcher/audit/socket_address.h"
 #include "launcher/control/control_folder.h"
 #include "launcher/text_file.h"
@@ -62,14 +62,6 @@ std::vector<std::string_view> split(std::string_view text, std::string_view sepa
     parts.push_back(text.substr(0, end));
     text.remove_prefix(end);
   }
-}
-
-std::optional<std::uint32_t> parse_hexadecimal(std::string_view text) {
-  std::uint32_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, number, 16);
-  if (error != std::errc{} || stop != end) return std::nullopt;
-  return number;
 }
 
 void add_unless_known(std::vector<IpAddress>& list, const IpAddress& address) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -12,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/audit/hexadecimal.h"
 #include "launcher/text_file.h"
 #include "netstack/wire/endian.h"
 #include "netstack/wire/ip.h"
@@ -69,14 +69,6 @@ SeenPacket look_at_ip(const IpPacket& packet) {
   seen.transport = protocol == IpProtocol::kTcp ? Transport::kTcp : Transport::kUdp;
   seen.port = ports->destination.get();
   return seen;
-}
-
-std::optional<std::uint32_t> parse_hexadecimal(std::string_view text) {
-  std::uint32_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, number, 16);
-  if (error != std::errc{} || stop != end) return std::nullopt;
-  return number;
 }
 
 /// "0100007F:1F90": 32-bit words as the host's own integers, over octets in network order.

@@ -5,12 +5,11 @@
 #include <charconv>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+
+#include "launcher/audit/json_text.h"
 
 namespace cordon::audit {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::string_view kTokenStart = "cordon-audit ";
 

@@ -27,6 +27,10 @@ enum class Transport : std::uint8_t { kTcp, kUdp, kUdpLite, kSctp };
 [[nodiscard]] std::string_view transport_word(Transport transport);
 [[nodiscard]] std::optional<Transport> parse_transport(std::string_view word);
 
+/// The transport of packets that no filter knows (RFC 3692 section 2.1: for experiments, so
+/// nobody's).
+inline constexpr int kExperimentalProtocol = 253;
+
 /// One thing to dial. For link-local addresses every interface inside is tried.
 struct Target {
   Leak leak = Leak::kLoopbackV4;

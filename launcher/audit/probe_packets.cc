@@ -12,7 +12,6 @@
 #include <netinet/udp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -21,6 +20,7 @@
 #include "launcher/audit/icmp_filter.h"
 #include "launcher/audit/prober.h"
 #include "launcher/audit/socket_address.h"
+#include "launcher/clock.h"
 #include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/wire/checksum.h"
 #include "netstack/wire/endian.h"
@@ -29,23 +29,16 @@
 namespace cordon::audit {
 namespace {
 
-constexpr int kAttemptMilliseconds = 3000;
+// The longest that an attempt with raw packets may take.
+constexpr int kPacketMilliseconds = 3000;
 constexpr int kEchoMilliseconds = 300;
 constexpr int kListenMilliseconds = 300;
-// RFC 3692 section 2.1: for experiments, so nobody's.
-constexpr int kExperimentalProtocol = 253;
-
-std::int64_t now_milliseconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return std::int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 /// Whether something whose text has `wanted` in it arrives in time.
 bool hears(const UniqueFd& socket, std::string_view wanted, int milliseconds) {
-  const std::int64_t end = now_milliseconds() + milliseconds;
+  const std::int64_t end = monotonic_milliseconds_now() + milliseconds;
   for (;;) {
-    const std::int64_t left = end - now_milliseconds();
+    const std::int64_t left = end - monotonic_milliseconds_now();
     pollfd wait{.fd = socket.get(), .events = POLLIN};
     if (left <= 0 || ::poll(&wait, 1, static_cast<int>(left)) <= 0) return false;
     std::array<char, 2048> buffer;
@@ -171,7 +164,7 @@ void send_raw_packets(const ProbePlan& plan, const Teller& teller) {
 
 void probe_raw_sockets(const ProbePlan& plan, const Teller& teller) {
   const Leak leak = Leak::kRawSockets;
-  in_child(teller, leak, kAttemptMilliseconds, [&] {
+  in_child(teller, leak, kPacketMilliseconds, [&] {
     bool is_open = false;
     for (const int family : {AF_INET, AF_INET6}) {
       const char* const name = family == AF_INET ? "AF_INET, SOCK_RAW" : "AF_INET6, SOCK_RAW";
@@ -190,7 +183,7 @@ void probe_raw_sockets(const ProbePlan& plan, const Teller& teller) {
 
 void probe_packet_sockets(const ProbePlan& plan, const Teller& teller) {
   const Leak leak = Leak::kPacketSockets;
-  in_child(teller, leak, kAttemptMilliseconds, [&] {
+  in_child(teller, leak, kPacketMilliseconds, [&] {
     const UniqueFd socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL)));
     if (!socket.is_open()) return teller.refused(leak, "AF_PACKET", errno);
     if (hears(socket, lo_mark(plan.nonce), kListenMilliseconds)) {
@@ -202,7 +195,7 @@ void probe_packet_sockets(const ProbePlan& plan, const Teller& teller) {
 
 void probe_vsock(const ProbePlan& plan, const Teller& teller) {
   const Leak leak = Leak::kVsock;
-  in_child(teller, leak, kAttemptMilliseconds, [&] {
+  in_child(teller, leak, kPacketMilliseconds, [&] {
     const UniqueFd socket(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket.is_open()) return teller.refused(leak, "AF_VSOCK", errno);
     teller.report(leak, Outcome::kObtained, "a socket of AF_VSOCK can be opened");

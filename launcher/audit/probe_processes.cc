@@ -25,7 +25,8 @@
 namespace cordon::audit {
 namespace {
 
-constexpr int kAttemptMilliseconds = 1500;
+// The longest that an attempt on another process may take.
+constexpr int kTraceMilliseconds = 1500;
 
 struct Sight {
   std::optional<pid_t> witness;
@@ -114,7 +115,7 @@ void probe_processes(const ProbePlan& plan, const Teller& teller) {
   teller.report(Leak::kProcesses, Outcome::kObtained,
                 fmt::format("{} processes in /proc, an outside one among them", sight.processes));
   const auto attempt = [&](Leak leak, const std::function<void()>& action) {
-    in_child(teller, leak, kAttemptMilliseconds, action);
+    in_child(teller, leak, kTraceMilliseconds, action);
   };
   attempt(Leak::kProcessSecrets, [&] { read_environment(teller, pid); });
   attempt(Leak::kSignals, [&] { send_signal(teller, pid); });

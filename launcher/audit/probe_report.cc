@@ -2,12 +2,11 @@
 
 #include <array>
 
-#include <nlohmann/json.hpp>
+#include "launcher/audit/json_text.h"
 
 namespace cordon::audit {
 namespace {
 
-using Json = nlohmann::json;
 using Kind = ProberNotice::Kind;
 
 constexpr std::array kOutcomes{Outcome::kRefused,   Outcome::kSilent,   Outcome::kSent,
@@ -31,11 +30,6 @@ std::string_view kind_word(Kind kind) {
       return "bye";
   }
   return "";
-}
-
-std::string text_of(const Json& json, const char* key) {
-  const auto value = json.find(key);
-  return value != json.end() && value->is_string() ? value->get<std::string>() : std::string();
 }
 
 std::optional<ProberLine> read_report(const Json& json) {

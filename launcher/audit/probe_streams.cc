@@ -41,7 +41,7 @@ constexpr std::uint16_t kTypeAny = 255;
 constexpr std::array<std::string_view, 6> kHelperAddresses{
     "10.0.2.2", "10.0.2.3", "192.168.127.1", "192.168.127.254", "169.254.1.1", "169.254.1.2"};
 
-double now_milliseconds() {
+double precise_milliseconds_now() {
   timespec time{};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
   return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
@@ -82,7 +82,7 @@ class Attempt {
         zone_(zone),
         way_(fmt::format("{} {}", transport_word(target.transport), target.at.to_string())),
         nonce_(plan.nonce),
-        started_(now_milliseconds()) {
+        started_(precise_milliseconds_now()) {
     begin();
   }
 
@@ -114,7 +114,7 @@ class Attempt {
   }
 
   void on_time() {
-    const double age = now_milliseconds() - started_;
+    const double age = precise_milliseconds_now() - started_;
     if (!has_spoken_) {
       if (age > kConnectMilliseconds) end(Outcome::kSilent, "nothing came back");
       return;
@@ -123,7 +123,7 @@ class Attempt {
       has_spoken_twice_ = true;
       send();
     }
-    if (now_milliseconds() - spoken_ > kAnswerMilliseconds) {
+    if (precise_milliseconds_now() - spoken_ > kAnswerMilliseconds) {
       const bool is_accepted = is_stream(target_.transport);
       end(is_accepted ? Outcome::kConnected : Outcome::kSilent,
           is_accepted ? "accepted" : "nothing came back");
@@ -148,7 +148,7 @@ class Attempt {
 
   void speak() {
     has_spoken_ = true;
-    spoken_ = now_milliseconds();
+    spoken_ = precise_milliseconds_now();
     send();
   }
 
@@ -168,7 +168,7 @@ class Attempt {
     is_over_ = true;
     outcome_ = outcome;
     words_ = std::move(words);
-    took_ = now_milliseconds() - started_;
+    took_ = precise_milliseconds_now() - started_;
     socket_.reset();
   }
 
@@ -327,9 +327,9 @@ void probe_added_address(const ProbePlan& plan, const Teller& teller) {
   if (!plan.added_address) return;
   teller.notice(ProberNotice::Kind::kAddressNow);
   const Target target{Leak::kAddedAddress, Transport::kTcp, *plan.added_address};
-  const double end = now_milliseconds() + static_cast<double>(kAddedAddressMilliseconds);
+  const double end = precise_milliseconds_now() + static_cast<double>(kAddedAddressMilliseconds);
   int attempts = 0;
-  for (; now_milliseconds() < end; ++attempts) {
+  for (; precise_milliseconds_now() < end; ++attempts) {
     Attempt attempt(plan, target, 0);
     for (int turn = 0; turn < 20 && !attempt.is_over(); ++turn) {
       pollfd wait = attempt.wait();

@@ -27,7 +27,8 @@
 namespace cordon::audit {
 namespace {
 
-constexpr int kAttemptMilliseconds = 1000;
+// The longest that an attempt on a wall may take.
+constexpr int kWallMilliseconds = 1000;
 
 std::string what_descriptor_is(int fd) {
   std::array<char, PATH_MAX> target{};
@@ -77,7 +78,7 @@ void call_own_server(const ProbePlan& plan, const Teller& teller, const KnownSoc
 void type_into_terminal(const ProbePlan& plan, const Teller& teller, unsigned long request,
                         const char* name) {
   const Leak leak = Leak::kTerminal;
-  in_child(teller, leak, kAttemptMilliseconds, [&] {
+  in_child(teller, leak, kWallMilliseconds, [&] {
     const UniqueFd controlling(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
     const int fd = controlling.is_open() ? controlling.get() : STDIN_FILENO;
     for (const char& character : plan.nonce) {
@@ -162,7 +163,7 @@ void probe_settings(const Teller& teller) {
 
 void probe_new_namespaces(const Teller& teller) {
   const Leak leak = Leak::kNewNamespaces;
-  in_child(teller, leak, kAttemptMilliseconds, [&] {
+  in_child(teller, leak, kWallMilliseconds, [&] {
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0) {
       return teller.report(leak, Outcome::kObtained, "unshare(CLONE_NEWUSER | CLONE_NEWNET)");
     }
@@ -222,14 +223,14 @@ void probe_terminal(const ProbePlan& plan, const Teller& teller) {
 }
 
 void probe_kernel(const Teller& teller) {
-  in_child(teller, Leak::kNetworkPower, kAttemptMilliseconds, [&] {
+  in_child(teller, Leak::kNetworkPower, kWallMilliseconds, [&] {
     const int code = remove_missing_address();
     if (code == EADDRNOTAVAIL) {
       return teller.report(Leak::kNetworkPower, Outcome::kObtained, "RTM_DELADDR is permitted");
     }
     teller.refused(Leak::kNetworkPower, "RTM_DELADDR", code);
   });
-  in_child(teller, Leak::kFirewallPower, kAttemptMilliseconds, [&] {
+  in_child(teller, Leak::kFirewallPower, kWallMilliseconds, [&] {
     const int code = remove_missing_table();
     if (code == ENOENT || code == 0) {
       return teller.report(Leak::kFirewallPower, Outcome::kObtained,
@@ -237,7 +238,7 @@ void probe_kernel(const Teller& teller) {
     }
     teller.refused(Leak::kFirewallPower, "NFT_MSG_DELTABLE", code);
   });
-  in_child(teller, Leak::kKernelSettings, kAttemptMilliseconds, [&] { probe_settings(teller); });
+  in_child(teller, Leak::kKernelSettings, kWallMilliseconds, [&] { probe_settings(teller); });
   probe_new_namespaces(teller);
 }
 

@@ -4,12 +4,11 @@
 #include <array>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+
+#include "launcher/audit/json_text.h"
 
 namespace cordon::audit {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr int kFormat = 1;
 constexpr std::array kStates{State::kLeaks, State::kByDesign, State::kClean, State::kNotTested};
@@ -114,11 +113,6 @@ std::string comparison_cell(const Report& report, Leak leak) {
       return "not tested";
   }
   return "";
-}
-
-std::string text_of(const Json& json, const char* key) {
-  const auto value = json.find(key);
-  return value != json.end() && value->is_string() ? value->get<std::string>() : std::string();
 }
 
 std::vector<std::string> texts_of(const Json& json, const char* key) {
@@ -264,9 +258,9 @@ std::string list_of_leaks() {
 }
 
 int exit_status(const Report& report) {
-  constexpr int kLeaks = 1;
+  constexpr int kSomethingLeaks = 1;
   constexpr int kProvesNothing = 125;
-  if (count(report.rows, State::kLeaks) > 0) return kLeaks;
+  if (count(report.rows, State::kLeaks) > 0) return kSomethingLeaks;
   return report.is_complete && report.reached_allowed.value_or(true) ? 0 : kProvesNothing;
 }
 

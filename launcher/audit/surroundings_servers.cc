@@ -163,7 +163,6 @@ void Surroundings::open_groups() {
 }
 
 void Surroundings::open_raw_sockets() {
-  constexpr int kExperimentalProtocol = 253;
   bool hears_raw = true;
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     // Without it the answer to a ping is what tells.

@@ -10,7 +10,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kAllowHelp =
     R"(Lets a sandbox that runs reach more ({0}: allow), or less (deny): for the rest of its run, or for a
 while. Flows that are no longer allowed are reset.
 
@@ -57,7 +57,7 @@ Result<CommandLine> parse_change(const std::string& verb, std::span<const std::s
                               {.names = "-h,--help", .is_set = &wants_help}};
   CORDON_TRY(const std::vector<std::string> rest,
              read_options(verb, arguments, specs, OptionPlace::kAnywhere));
-  if (wants_help) return show_text(fmt::format(fmt::runtime(kHelp), verb));
+  if (wants_help) return show_text(fmt::format(fmt::runtime(kAllowHelp), verb));
   if (rest.size() != 2) {
     return plain_error(
         fmt::format("{0}: write cordon {0} ID DEST, for example cordon {0} 1 api.example", verb));

@@ -15,7 +15,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kAskHelp =
     R"(Shows the questions of a sandbox that was started with --ask (or has ask rules), and takes the
 answers: once, this run, ten minutes, always (written to the policy file), no, never (in this run).
 
@@ -162,7 +162,7 @@ Result<CommandLine> parse_ask(std::span<const std::string> arguments) {
   const OptionSpec specs[] = {{.names = "-h,--help", .is_set = &wants_help}};
   CORDON_TRY(const std::vector<std::string> rest,
              read_options("ask", arguments, specs, OptionPlace::kAnywhere));
-  if (wants_help) return show_text(kHelp);
+  if (wants_help) return show_text(kAskHelp);
   if (rest.size() > 1) return plain_error("ask: one sandbox at a time");
   const std::string id = rest.empty() ? std::string() : rest.front();
   return perform([id] { return ask(id); });

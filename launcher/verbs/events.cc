@@ -10,7 +10,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kEventsHelp =
     R"(Prints the events of a sandbox as they happen, one JSON object a line, until it ends.
 
 Usage: cordon events [ID]
@@ -50,7 +50,7 @@ Result<CommandLine> parse_events(std::span<const std::string> arguments) {
   const OptionSpec specs[] = {{.names = "-h,--help", .is_set = &wants_help}};
   CORDON_TRY(const std::vector<std::string> rest,
              read_options("events", arguments, specs, OptionPlace::kAnywhere));
-  if (wants_help) return show_text(kHelp);
+  if (wants_help) return show_text(kEventsHelp);
   if (rest.size() > 1) return plain_error("events: one sandbox at a time");
   const std::string id = rest.empty() ? std::string() : rest.front();
   return perform([id] { return events(id); });

@@ -10,7 +10,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kFlowsHelp =
     R"(Lists the flows of a sandbox that live at this moment.
 
 Usage: cordon flows [--json] [ID]
@@ -84,7 +84,7 @@ Result<CommandLine> parse_flows(std::span<const std::string> arguments) {
                               {.names = "-h,--help", .is_set = &wants_help}};
   CORDON_TRY(const std::vector<std::string> rest,
              read_options("flows", arguments, specs, OptionPlace::kAnywhere));
-  if (wants_help) return show_text(kHelp);
+  if (wants_help) return show_text(kFlowsHelp);
   if (rest.size() > 1) return plain_error("flows: one sandbox at a time");
   const std::string id = rest.empty() ? std::string() : rest.front();
   return perform([id, is_json] { return flows(id, is_json); });

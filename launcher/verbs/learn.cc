@@ -19,7 +19,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kLearnHelp =
     R"(Runs COMMAND with the public internet open, as `cordon run` does without a policy, records what it
 reaches, and writes a policy for it: presets where they fit, names, ports, and why each line is
 there. What was denied (this host, the local network) and names that were looked up but never dialled
@@ -128,7 +128,7 @@ Result<CommandLine> parse_learn(std::span<const std::string> arguments) {
   const OptionSpec own[] = {{.names = "--write", .values = &paths},
                             {.names = "--force", .is_set = &options.may_replace}};
   CORDON_TRY(std::optional<RunOptions> run_options, read_run_options("learn", arguments, own));
-  if (!run_options) return show_text(kHelp);
+  if (!run_options) return show_text(kLearnHelp);
   if (run_options->is_offline) return plain_error("learn --offline: there is nothing to learn");
   options.run = *std::move(run_options);
   if (!paths.empty()) options.path = paths.back();

@@ -22,7 +22,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kPolicyHelp =
     R"(Says what a policy means, without running anything.
 
 Usage:
@@ -213,13 +213,13 @@ using Words = std::span<const std::string>;
 
 Result<CommandLine> parse_show(Words words) {
   CORDON_TRY(std::optional<PolicyWords> read, read_policy_options("policy", words));
-  if (!read) return show_text(kHelp);
+  if (!read) return show_text(kPolicyHelp);
   return perform([read = *std::move(read)] { return show(read.options, read.rest); });
 }
 
 Result<CommandLine> parse_explain(Words words) {
   CORDON_TRY(std::optional<PolicyWords> read, read_policy_options("policy", words));
-  if (!read) return show_text(kHelp);
+  if (!read) return show_text(kPolicyHelp);
   if (read->rest.size() != 1) {
     return plain_error("policy explain: write one destination, as in github.com:22");
   }
@@ -239,14 +239,14 @@ Result<std::optional<std::vector<std::string>>> read_files(Words words,
 
 Result<CommandLine> parse_check(Words words) {
   CORDON_TRY(auto files, read_files(words, {}));
-  if (!files) return show_text(kHelp);
+  if (!files) return show_text(kPolicyHelp);
   if (files->empty()) files->push_back(std::string(kFolderPolicy));
   return perform([files = *std::move(files)] { return check(files); });
 }
 
 Result<CommandLine> parse_diff(Words words) {
   CORDON_TRY(auto files, read_files(words, {}));
-  if (!files) return show_text(kHelp);
+  if (!files) return show_text(kPolicyHelp);
   if (files->size() != 2) return plain_error("policy diff: write two policies: OLD NEW");
   return perform([files = *std::move(files)] { return diff(files[0], files[1]); });
 }
@@ -256,7 +256,7 @@ Result<CommandLine> parse_fmt(Words words) {
   bool checks = false;
   CORDON_TRY(auto files, read_files(words, {{.names = "-w,--write", .is_set = &writes},
                                             {.names = "--check", .is_set = &checks}}));
-  if (!files) return show_text(kHelp);
+  if (!files) return show_text(kPolicyHelp);
   if (files->empty()) return plain_error("policy fmt: the file is missing");
   if (writes && checks) return plain_error("policy fmt: --write and --check contradict each other");
   const FormatUse use =
@@ -269,7 +269,7 @@ Result<CommandLine> parse_add(Words words) {
   CORDON_TRY(auto files, read_files(words, {{.names = "--allow", .values = &addition.allow},
                                             {.names = "--deny", .values = &addition.deny},
                                             {.names = "--comment", .values = &addition.comment}}));
-  if (!files) return show_text(kHelp);
+  if (!files) return show_text(kPolicyHelp);
   if (files->size() != 1) return plain_error("policy add: write one file, with its folder");
   if (addition.allow.empty() && addition.deny.empty()) {
     return plain_error("policy add: nothing to add; write --allow DEST or --deny DEST");
@@ -279,7 +279,7 @@ Result<CommandLine> parse_add(Words words) {
 
 Result<CommandLine> parse_presets(Words words) {
   CORDON_TRY(auto rest, read_files(words, {}));
-  if (!rest) return show_text(kHelp);
+  if (!rest) return show_text(kPolicyHelp);
   if (!rest->empty()) {
     return plain_error(
         fmt::format("policy presets {0}: presets takes no arguments; `cordon policy "
@@ -320,7 +320,7 @@ Result<CommandLine> parse_policy(std::span<const std::string> arguments) {
   }
   if (arguments.empty()) return plain_error(fmt::format("policy: write what to do: {}", list));
   const std::string& word = arguments[0];
-  if (word == "-h" || word == "--help" || word == "help") return show_text(kHelp);
+  if (word == "-h" || word == "--help" || word == "help") return show_text(kPolicyHelp);
   for (const SubVerb& verb : kSubVerbs) {
     if (verb.name == word) return verb.parse(arguments.subspan(1));
   }

@@ -13,7 +13,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kPolicyReloadHelp =
     R"(Reads the policy of a sandbox that runs once more. Flows that are no longer allowed are reset; the
 others do not notice. Where a file has a problem nothing changes, and the problem is told.
 
@@ -59,7 +59,7 @@ Result<CommandLine> parse_policy_reload(std::span<const std::string> arguments) 
   const OptionSpec specs[] = {{.names = "-h,--help", .is_set = &wants_help}};
   CORDON_TRY(const std::vector<std::string> rest,
              read_options("policy reload", arguments, specs, OptionPlace::kAnywhere));
-  if (wants_help) return show_text(kHelp);
+  if (wants_help) return show_text(kPolicyReloadHelp);
   if (rest.empty() || rest.size() > 2) {
     return plain_error("policy reload: write cordon policy reload ID [FILE]");
   }

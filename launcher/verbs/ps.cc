@@ -9,7 +9,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kPsHelp =
     R"(Lists your sandboxes that run on this host.
 
 Usage: cordon ps [--json]
@@ -82,7 +82,7 @@ Result<CommandLine> parse_ps(std::span<const std::string> arguments) {
                               {.names = "-h,--help", .is_set = &wants_help}};
   CORDON_TRY(const std::vector<std::string> rest,
              read_options("ps", arguments, specs, OptionPlace::kAnywhere));
-  if (wants_help) return show_text(kHelp);
+  if (wants_help) return show_text(kPsHelp);
   if (!rest.empty()) return plain_error(fmt::format("ps {}: ps takes no arguments", rest.front()));
   return perform([is_json] { return ps(is_json); });
 }

@@ -17,7 +17,7 @@
 namespace cordon {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kReplayHelp =
     R"(Judges a recorded run (`cordon run --log LOG`) by another policy, and says what would have been
 denied, or asked.
 
@@ -79,7 +79,7 @@ Result<CommandLine> parse_replay(std::span<const std::string> arguments) {
   const OptionSpec specs[] = {{.names = "-h,--help", .is_set = &wants_help}};
   CORDON_TRY(const std::vector<std::string> rest,
              read_options("replay", arguments, specs, OptionPlace::kAnywhere));
-  if (wants_help) return show_text(kHelp);
+  if (wants_help) return show_text(kReplayHelp);
   if (rest.size() != 2) return plain_error("replay: write cordon replay POLICY LOG");
   return perform([rest] { return perform_replay(rest[0], rest[1]); });
 }

@@ -16,4 +16,8 @@ namespace cordon {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
+[[nodiscard]] constexpr bool is_digit(char character) {
+  return character >= '0' && character <= '9';
+}
+
 }  // namespace cordon

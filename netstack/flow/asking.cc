@@ -5,16 +5,6 @@
 #include "netstack/flow/timeouts.h"
 
 namespace cordon {
-namespace {
-
-// A flow as its guest sees it; the class may change while it waits.
-bool is_same_flow(const Request& one, const Request& other) {
-  return one.direction == other.direction && one.protocol == other.protocol &&
-         one.guest == other.guest && one.dialled == other.dialled && one.name == other.name;
-}
-
-}  // namespace
-
 Asking::Asking(Events& events)
     : events_(events), held_(std::make_unique_for_overwrite<Held[]>(kMaxAsked)) {}
 

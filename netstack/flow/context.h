@@ -7,6 +7,7 @@
 #include "netstack/flow/destination_load.h"
 #include "netstack/flow/introductions.h"
 #include "netstack/flow/refusals.h"
+#include "netstack/flow/table.h"
 #include "netstack/link/guest_link.h"
 #include "netstack/seams/events.h"
 #include "netstack/seams/guest_sockets.h"
@@ -36,6 +37,11 @@ struct FlowContext {
   Events& events;
   DropCounters& drops;
 };
+
+/// Whose a socket is: one flow's, as long as that flow lives.
+[[nodiscard]] inline SocketOwner owner_of(OwnerKind kind, FlowId id) {
+  return SocketOwner{.kind = kind, .generation = id.generation, .index = id.index};
+}
 
 /// How an errno of the host looks to a guest that asked for a flow: the ICMP error, or none where
 /// nothing is sent (the guest tries again, or a reset says it).

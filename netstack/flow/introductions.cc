@@ -6,15 +6,6 @@
 #include "netstack/flow/timeouts.h"
 
 namespace cordon {
-namespace {
-
-bool is_same_flow(const Request& one, const Request& other) {
-  return one.protocol == other.protocol && one.guest == other.guest &&
-         one.dialled == other.dialled && one.name == other.name;
-}
-
-}  // namespace
-
 Introductions::Introductions(Events& events, bool is_on) : events_(events), is_on_(is_on) {
   if (is_on_) held_ = std::make_unique_for_overwrite<Held[]>(kMaxIntroductions);
 }

@@ -59,7 +59,7 @@ void RelayPort::order(Wanted wanted, std::uint16_t index) {
   const std::array<Order, 1> one{Order{.wanted = wanted, .index = index}};
   if (!CORDON_INVARIANT(orders_.push(one))) return;
   // It never waits: a full eventfd has been written to often enough. syscalls: write
-  (void)!write(wake_.get(), &kOne, sizeof(kOne));
+  (void)!::write(wake_.get(), &kOne, sizeof(kOne));
 }
 
 RelayCounts RelayPort::counts(std::uint16_t index) const {
@@ -87,13 +87,13 @@ void RelayPort::done(std::uint16_t index, RelayNews::Kind news) {
 
 void RelayPort::wake_worker() const {
   // syscalls: write
-  (void)!write(news_, &kOne, sizeof(kOne));
+  (void)!::write(news_, &kOne, sizeof(kOne));
 }
 
 void RelayPort::wait_is_over() const {
   std::uint64_t count = 0;
   // syscalls: read
-  (void)!read(wake_.get(), &count, sizeof(count));
+  (void)!::read(wake_.get(), &count, sizeof(count));
 }
 
 }  // namespace cordon

@@ -146,8 +146,8 @@ StreamRelay::Step StreamRelay::copy(SocketHandle from, SocketHandle to, PipeHold
   if (sent.octets < received.octets) {
     // What the sink did not take waits in the pipe, which is empty and larger than the buffer.
     // syscalls: write
-    const ssize_t kept = write(pipes_[static_cast<std::size_t>(hold.slot)].write.get(),
-                               buffer_.data() + sent.octets, received.octets - sent.octets);
+    const ssize_t kept = ::write(pipes_[static_cast<std::size_t>(hold.slot)].write.get(),
+                                 buffer_.data() + sent.octets, received.octets - sent.octets);
     if (kept != static_cast<ssize_t>(received.octets - sent.octets)) {
       return Step{.octets = sent.octets, .stop = Transfer::Stop::kSinkError, .error = errno};
     }
@@ -219,7 +219,7 @@ void StreamRelay::drop_hold(PipeHold& hold) {
   // What is left in the pipe is nobody's any more; the next flow must find it empty.
   const Pipe& pipe = pipes_[static_cast<std::size_t>(hold.slot)];
   while (hold.octets > 0) {
-    const ssize_t size = read(pipe.read.get(), buffer_.data(), buffer_.size());
+    const ssize_t size = ::read(pipe.read.get(), buffer_.data(), buffer_.size());
     if (size <= 0) break;
     hold.octets -= static_cast<std::uint32_t>(size);
   }

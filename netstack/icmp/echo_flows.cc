@@ -174,9 +174,8 @@ int EchoFlows::turn_to(Instant /*now*/, FlowId id, const AllowedDestination& des
   const Family family = destination.endpoint().address.family();
   const bool is_used = flow.destination.has_value();
   if (!is_used || flow.destination->endpoint().address.family() != family) {
-    const IoResult<SocketHandle> socket = context_.host.open_ping(
-        family,
-        SocketOwner{.kind = OwnerKind::kEcho, .generation = id.generation, .index = id.index});
+    const IoResult<SocketHandle> socket =
+        context_.host.open_ping(family, owner_of(OwnerKind::kEcho, id));
     if (!socket) return socket.error().value;
     if (flow.socket.is_open()) context_.host.close(flow.socket);
     flow.socket = *socket;

@@ -10,7 +10,7 @@
 namespace cordon {
 namespace {
 
-using Status = std::expected<void, HttpFault>;
+using Checked = std::expected<void, HttpFault>;
 
 // A line of a chunked body: a size and extensions that nobody uses.
 constexpr std::size_t kLongestChunkLine = 4096;
@@ -35,8 +35,6 @@ bool contains(std::string_view text, std::string_view word) {
   }
   return false;
 }
-
-bool is_digit(char character) { return character >= '0' && character <= '9'; }
 
 // RFC 9110 section 5.6.2.
 bool is_token_character(char character) {
@@ -111,15 +109,15 @@ std::expected<Field, HttpFault> read_field(std::string_view line) {
 // What the lines of a head add up to.
 class HeadReader {
  public:
-  Status read_request_line(std::string_view line);
-  Status read_field_line(std::string_view line);
+  Checked read_request_line(std::string_view line);
+  Checked read_field_line(std::string_view line);
   std::expected<HttpRequestHead, HttpFault> finish() const;
 
  private:
-  Status read_target(std::string_view method, std::string_view target);
-  Status read_host(std::string_view value);
-  Status read_length(std::string_view value);
-  Status read_coding(std::string_view value);
+  Checked read_target(std::string_view method, std::string_view target);
+  Checked read_host(std::string_view value);
+  Checked read_length(std::string_view value);
+  Checked read_coding(std::string_view value);
 
   HttpRequestHead head_;
   std::optional<DnsName> target_host_;
@@ -128,7 +126,7 @@ class HeadReader {
   bool has_length_ = false;
 };
 
-Status HeadReader::read_request_line(std::string_view line) {
+Checked HeadReader::read_request_line(std::string_view line) {
   const std::size_t method_end = line.find(' ');
   const std::string_view method = line.substr(0, method_end);
   if (!is_token(method) || method_end == std::string_view::npos) {
@@ -146,7 +144,7 @@ Status HeadReader::read_request_line(std::string_view line) {
 }
 
 // RFC 9112 section 3.2.
-Status HeadReader::read_target(std::string_view method, std::string_view target) {
+Checked HeadReader::read_target(std::string_view method, std::string_view target) {
   if (is_equal(method, "CONNECT")) return std::unexpected(HttpFault::kConnect);
   if (target.empty() || !std::ranges::all_of(target, is_visible)) {
     return std::unexpected(HttpFault::kMalformed);
@@ -167,7 +165,7 @@ Status HeadReader::read_target(std::string_view method, std::string_view target)
   return {};
 }
 
-Status HeadReader::read_field_line(std::string_view line) {
+Checked HeadReader::read_field_line(std::string_view line) {
   const std::expected<Field, HttpFault> field = read_field(line);
   if (!field) return std::unexpected(field.error());
   if (is_equal(field->name, "Host")) return read_host(field->value);
@@ -182,7 +180,7 @@ Status HeadReader::read_field_line(std::string_view line) {
   return {};
 }
 
-Status HeadReader::read_host(std::string_view value) {
+Checked HeadReader::read_host(std::string_view value) {
   if (has_host_) return std::unexpected(HttpFault::kHost);
   has_host_ = true;
   head_.host = read_authority(value);
@@ -190,7 +188,7 @@ Status HeadReader::read_host(std::string_view value) {
   return {};
 }
 
-Status HeadReader::read_length(std::string_view value) {
+Checked HeadReader::read_length(std::string_view value) {
   if (has_length_ || value.empty() || value.size() > kMostLengthDigits ||
       !std::ranges::all_of(value, is_digit)) {
     return std::unexpected(HttpFault::kFraming);
@@ -200,7 +198,7 @@ Status HeadReader::read_length(std::string_view value) {
   return {};
 }
 
-Status HeadReader::read_coding(std::string_view value) {
+Checked HeadReader::read_coding(std::string_view value) {
   if (head_.is_chunked || !is_equal(value, "chunked")) return std::unexpected(HttpFault::kFraming);
   head_.is_chunked = true;
   return {};
@@ -255,7 +253,7 @@ std::expected<std::uint64_t, HttpFault> read_chunk_size(std::string_view line) {
 }
 
 // A trailer that changes whom the request is for, or where it ends, is not for a trailer.
-Status check_trailer(std::string_view line) {
+Checked check_trailer(std::string_view line) {
   const std::expected<Field, HttpFault> field = read_field(line);
   if (!field) return std::unexpected(HttpFault::kFraming);
   for (const char* const name : {"Host", "Content-Length", "Transfer-Encoding"}) {
@@ -302,7 +300,7 @@ std::expected<HttpRequestHead, HttpFault> parse_http_request(Bytes stream) {
     if (!line) return std::unexpected(line.error());
     if (line->empty() && has_request_line) break;
     if (line->empty()) continue;
-    const Status read =
+    const Checked read =
         has_request_line ? reader.read_field_line(*line) : reader.read_request_line(*line);
     if (!read) return std::unexpected(read.error());
     has_request_line = true;
@@ -332,7 +330,7 @@ std::expected<ChunkedBody::Step, HttpFault> ChunkedBody::advance(Bytes stream) {
     if (expects_ == Expects::kTrailer) {
       done += line_octets;
       if (line->empty()) return Step{.octets = done, .is_end = true};
-      if (const Status checked = check_trailer(*line); !checked) {
+      if (const Checked checked = check_trailer(*line); !checked) {
         return std::unexpected(checked.error());
       }
       continue;

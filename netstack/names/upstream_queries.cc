@@ -26,10 +26,6 @@ bool is_truncated(Bytes response) {
   return header && header->is_truncated;
 }
 
-SocketOwner owner_of(FlowId id) {
-  return SocketOwner{.kind = OwnerKind::kDns, .generation = id.generation, .index = id.index};
-}
-
 }  // namespace
 
 std::uint64_t QueryKey::hash(const SipKey& key) const {
@@ -114,8 +110,8 @@ bool UpstreamQueries::send_datagram(FlowId id) {
   close_socket(query);
   query.transport = Transport::kDatagram;
   ++query.tries;
-  const IoResult<SocketHandle> socket =
-      context_.host.ask(Policy::upstream(upstream, Protocol::kUdp), message(query), owner_of(id));
+  const IoResult<SocketHandle> socket = context_.host.ask(
+      Policy::upstream(upstream, Protocol::kUdp), message(query), owner_of(OwnerKind::kDns, id));
   if (!socket) return false;
   query.socket = *socket;
   return true;
@@ -183,7 +179,7 @@ void UpstreamQueries::begin_stream(Instant now, FlowId id) {
   query.transport = Transport::kStreamDialling;
   queries_.touch(id, kListStream, now);
   const IoResult<SocketHandle> socket = context_.host.dial(
-      Policy::upstream(upstreams_[query.upstream], Protocol::kTcp), owner_of(id));
+      Policy::upstream(upstreams_[query.upstream], Protocol::kTcp), owner_of(OwnerKind::kDns, id));
   if (!socket) return stream_failed(now, id);
   query.socket = *socket;
 }

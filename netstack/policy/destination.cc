@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "netstack/base/text.h"
+
 namespace cordon {
 namespace {
 
@@ -41,7 +43,6 @@ std::unexpected<Error> refuse(const Piece& where, std::string_view why) {
   return plain_error(fmt::format("character {}: {}", where.offset + 1, why));
 }
 
-bool is_digit(char character) { return character >= '0' && character <= '9'; }
 bool is_letter(char character) {
   return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z');
 }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "netstack/address/classes.h"
+#include "netstack/base/text.h"
 
 namespace cordon {
 namespace {
@@ -17,8 +18,6 @@ struct NameText {
   std::string text;
   std::size_t offset = 0;
 };
-
-bool is_digit(char character) { return character >= '0' && character <= '9'; }
 
 bool is_of_host_name(char character) {
   return (character >= 'a' && character <= 'z') || is_digit(character) || character == '-' ||

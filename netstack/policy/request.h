@@ -30,4 +30,10 @@ struct Request {
   bool is_answered = false;
 };
 
+/// A flow as its guest sees it: the class of what it dials may have changed meanwhile.
+[[nodiscard]] inline bool is_same_flow(const Request& one, const Request& other) {
+  return one.direction == other.direction && one.protocol == other.protocol &&
+         one.guest == other.guest && one.dialled == other.dialled && one.name == other.name;
+}
+
 }  // namespace cordon

@@ -20,10 +20,6 @@ constexpr std::uint8_t kSocketTriesOnError = 2;
 // Tries at other ports for a client whose four-tuple is taken inside.
 constexpr int kClientPortTries = 8;
 
-SocketOwner owner_of(OwnerKind kind, FlowId id) {
-  return SocketOwner{.kind = kind, .generation = id.generation, .index = id.index};
-}
-
 }  // namespace
 
 TcpFlows::TcpFlows(const FlowContext& context, NameLookups& lookups, Resolver& resolver,

@@ -19,10 +19,6 @@ namespace {
 // Flows that are looked at, in search of one that may give its place to a new one.
 constexpr int kIdleLooks = 64;
 
-SocketOwner owner_of(OwnerKind kind, FlowId id) {
-  return SocketOwner{.kind = kind, .generation = id.generation, .index = id.index};
-}
-
 }  // namespace
 
 bool TcpFlows::hand_over(Instant now, FlowId id, bool is_host, const Readiness& readiness) {

@@ -216,9 +216,7 @@ IoResult<FlowId> UdpFlows::mapping_for(Instant now, const MappingKey& key, Famil
 }
 
 IoResult<SocketHandle> UdpFlows::open_socket(FlowId mapping, Family family) {
-  return context_.host.open_udp(family, SocketOwner{.kind = OwnerKind::kUdp,
-                                                    .generation = mapping.generation,
-                                                    .index = mapping.index});
+  return context_.host.open_udp(family, owner_of(OwnerKind::kUdp, mapping));
 }
 
 bool UdpFlows::measure_payload(Instant now, FlowId id, Way way, Bytes& payload, std::size_t segment,
