@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -316,6 +317,12 @@ class Terminal:
         os.close(self.master)
         return self.status
 
+    def close(self):
+        """Nothing of it runs on, however the test ended."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.end()
+
 
 class Asked(Controlled):
     def answerer(self, name, *answers):
@@ -423,7 +430,9 @@ class Asked(Controlled):
         return said
 
     def on_terminal(self, script, *options):
-        return Terminal(self.world, self.world.arguments(["sh", "-c", script], [*PUBLIC, "--ask", *options]))
+        terminal = Terminal(self.world, self.world.arguments(["sh", "-c", script], [*PUBLIC, "--ask", *options]))
+        self.addCleanup(terminal.close)
+        return terminal
 
     ASKED = rb"cordon: python3 \(pid \d+\) wants tcp " + re.escape(f"{SERVER4}:{PORT}").encode() + rb", id=1"
 
@@ -496,8 +505,10 @@ class Asked(Controlled):
             for more in ((), ("--new-session",)):
                 with self.subTest(source, more=more):
                     name = f"reads{number}"
-                    terminal = self.on_terminal(f"{self.client(word)} </dev/null & exec {world.PYTHON} -c '{source}'",
-                                                "--name", name, *more)
+                    is_reading = "grep -q 'python.*) S' /proc/$$/stat"
+                    terminal = self.on_terminal(
+                        f"(until {is_reading} && sleep 0.5 && {is_reading}; do sleep 0.1; done; exec {self.client(word)}) "
+                        f"</dev/null & exec {world.PYTHON} -c '{source}'", "--name", name, *more)
                     said = terminal.until(f"to answer: cordon ask {name}\r\n".encode())
                     self.assertNotIn(b"never? ", said)
                     self.answerer(name, "once")
