@@ -105,6 +105,13 @@ std::vector<std::string> policy_folders() {
   return folders;
 }
 
+Error no_presets_in(std::span<const std::string> folders) {
+  return Error{.what = fmt::format(
+                   "no presets were found in {}; they come with cordon when it is installed, and "
+                   "are in configs/policies of its source: copy them into one of these folders",
+                   fmt::join(folders, ", "))};
+}
+
 Result<FoundPolicy> find_policy(std::string_view name, std::span<const std::string> folders) {
   if (!is_name(name)) {
     return plain_error(
@@ -120,6 +127,8 @@ Result<FoundPolicy> find_policy(std::string_view name, std::span<const std::stri
     }
   }
   const std::vector<FoundPolicy> there = list_policies(folders);
+  if (there.empty())
+    return wrap(fmt::format("there is no preset '{}'", name), no_presets_in(folders));
   std::vector<std::string_view> names;
   names.reserve(there.size());
   for (const FoundPolicy& policy : there) names.emplace_back(policy.name);

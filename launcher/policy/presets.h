@@ -30,6 +30,9 @@ struct FoundPolicy {
   std::string path;
 };
 
+/// The folders have no policy at all: which they are, and how to come by the presets.
+[[nodiscard]] Error no_presets_in(std::span<const std::string> folders);
+
 /// The error names the folders that were looked into and the nearest name that is there.
 [[nodiscard]] Result<FoundPolicy> find_policy(std::string_view name,
                                               std::span<const std::string> folders);

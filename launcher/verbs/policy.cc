@@ -189,10 +189,7 @@ int add(const std::string& file, const Addition& addition) {
 int presets() {
   const std::vector<std::string> folders = policy_folders();
   const auto found = list_policies(folders);
-  if (found.empty()) {
-    return fail(
-        Error{.what = fmt::format("no presets were found in {}", fmt::join(folders, ", "))});
-  }
+  if (found.empty()) return fail(no_presets_in(folders));
   std::size_t width = 0;
   for (const FoundPolicy& preset : found) width = std::max(width, preset.name.size());
   for (const FoundPolicy& preset : found) {

@@ -1,6 +1,7 @@
 """Policies as files: what they say holds for the running program, and one that is wrong starts nothing."""
 
 import re
+import shutil
 import subprocess
 
 import world
@@ -160,6 +161,30 @@ class PolicyFiles(NamedTest):
                 self.assertNotIn("cannot be used", line)
                 got = self.run_with(["--use", name], "echo started")
                 self.assertEqual((got.returncode, got.stdout), (0, "started\n"), got)
+
+    def test_a_program_that_was_copied_without_its_presets_says_where_it_looked_and_the_remedy(self):
+        program = SCRATCH / "alone/bin/cordon"
+        program.parent.mkdir(parents=True)
+        shutil.copy(self.world.program, program)
+        environment = {**self.world.environment(), "HOME": str(SCRATCH / "alone"), "XDG_CONFIG_HOME": ""}
+        places = (f"no presets were found in {SCRATCH}/alone/.config/cordon/policies, /etc/cordon/policies, "
+                  f"{SCRATCH}/alone/share/cordon/policies; ")
+        for words, begins in ((["policy", "presets"], f"cordon: {places}"),
+                              (["run", "--use", "npm", "--", "echo", "started"],
+                               f"cordon: --use npm: there is no preset 'npm': {places}")):
+            with self.subTest(words), self.world.host:
+                got = subprocess.run([*self.world.credentials(), program, *words], text=True, capture_output=True,
+                                     env=environment, timeout=20)
+                self.assertEqual((got.returncode, got.stdout), (125, ""), got)
+                self.assertTrue(got.stderr.startswith(begins), got)
+                self.assertTrue(got.stderr.endswith("configs/policies of its source: copy them into one of these folders\n"),
+                                got)
+        shutil.copytree(SCRATCH / "share", SCRATCH / "alone/share")
+        with self.world.host:
+            got = subprocess.run([*self.world.credentials(), program, "policy", "presets"], text=True,
+                                 capture_output=True, env=environment, timeout=20)
+        self.assertEqual((got.returncode, got.stderr), (0, ""), got)
+        self.assertIn("\nnpm ", got.stdout)
 
     def test_explain_says_what_the_running_program_does(self):
         file = write(SCRATCH / "tmp/explained.toml",

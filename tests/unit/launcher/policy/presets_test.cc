@@ -106,5 +106,29 @@ TEST(Presets, ANameThatIsAlmostRightIsSuggested) {
             "there is no preset 'pypy'; did you mean pypi?");
 }
 
+TEST(Presets, WhereThereAreNoneTheErrorSaysWhereTheyWereLookedForAndHowToComeByThem) {
+  const std::vector<std::string> nowhere{"/no-such/own", "/no-such/packaged"};
+  const std::string places_and_remedy =
+      "no presets were found in /no-such/own, /no-such/packaged; they come with cordon when it is "
+      "installed, and are in configs/policies of its source: copy them into one of these folders";
+  EXPECT_EQ(no_presets_in(nowhere).message(), places_and_remedy);
+  EXPECT_EQ(find_policy("npm", nowhere).error().message(),
+            "there is no preset 'npm': " + places_and_remedy);
+  // With any preset about, what is wrong is the name.
+  const std::vector<std::string> somewhere{nowhere[0], tree()[0]};
+  EXPECT_EQ(find_policy("zzzz", somewhere).error().message(),
+            "there is no preset 'zzzz' in /no-such/own, " + tree()[0] +
+                "; `cordon policy presets` lists them");
+}
+
+TEST(Presets, AFileThatUsesOneWhereThereAreNoneIsToldAtItsPlace) {
+  PolicyReading reading = read_policy_text("version = 1\nuse = [\"npm\"]\n", "p.toml");
+  const std::vector<std::string> nowhere{"/no-such/own"};
+  add_unknown_presets(reading, nowhere);
+  ASSERT_EQ(reading.problems.size(), 1U);
+  EXPECT_EQ(reading.problems[0].to_string(),
+            "p.toml:2:8: there is no preset 'npm': " + no_presets_in(nowhere).message());
+}
+
 }  // namespace
 }  // namespace cordon
