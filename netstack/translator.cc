@@ -49,7 +49,11 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
                .entropy = seams.entropy,
                .events = seams.events,
                .drops = drops_},
-      upstream_(context_),
+      upstream_({.host = seams.host,
+                 .streams = seams.streams,
+                 .entropy = seams.entropy,
+                 .events = seams.events,
+                 .drops = drops_}),
       lookups_(context_, upstream_),
       resolver_(context_, upstream_),
       tcp_(context_, lookups_, resolver_, std::min(max_tcp_flows, kMaxFlows)),
@@ -57,7 +61,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
       echo_(context_, lookups_),
       published_(context_, tcp_, std::move(ports.tcp)),
       our_addresses_(addresses_of(config_)) {
-  upstream_.set_upstreams(config_.upstreams);
+  upstream_.set_upstreams(config_.start, config_.upstreams);
 }
 
 void Translator::on_frames(Instant now, std::span<const FrameIn> frames) {
@@ -279,9 +283,9 @@ void Translator::on_deadline(Instant now) {
   if (sweep_.is_running()) continue_sweep(now);
 }
 
-void Translator::set_upstreams(std::vector<Endpoint> upstreams) {
+void Translator::set_upstreams(Instant now, std::vector<Endpoint> upstreams) {
   config_.upstreams = std::move(upstreams);
-  upstream_.set_upstreams(config_.upstreams);
+  upstream_.set_upstreams(now, config_.upstreams);
 }
 
 Policy Translator::set_policy(Instant now, Policy policy, const NameSettings& names) {

@@ -73,7 +73,7 @@ class Translator {
   /// A person has answered question `id`.
   void on_answer(Instant now, std::uint32_t id, bool is_yes);
   /// The host's resolv.conf changed.
-  void set_upstreams(std::vector<Endpoint> upstreams);
+  void set_upstreams(Instant now, std::vector<Endpoint> upstreams);
   /// Another policy, from now on, for new flows and for those that live: within the next turns each
   /// is judged again, what is no longer allowed is reset, and what still is lives on. The prefixes
   /// of the name pool stay as they were: addresses in guests' hands keep their meaning. Returns the

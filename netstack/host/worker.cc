@@ -106,7 +106,7 @@ class KernelWorker final : public Worker {
   bool on_control(Instant now);
   void on_policy_part(const Message& message, Bytes part);
   void load_policy(Instant now);
-  void on_upstreams(const Message& message);
+  void on_upstreams(Instant now, const Message& message);
   void on_monitor(Instant now);
   void on_relays(Instant now);
 
@@ -272,7 +272,7 @@ bool KernelWorker::on_control(Instant now) {
     if (!received) return received.error().value == EAGAIN;
     const Message& message = received->message;
     if (message.kind == MessageKind::kDenialTold) translator_.on_denial_told(message.id);
-    if (message.kind == MessageKind::kUpstreams) on_upstreams(message);
+    if (message.kind == MessageKind::kUpstreams) on_upstreams(now, message);
     if (message.kind == MessageKind::kIntroducedTold) translator_.on_introduced(now, message.id);
     if (message.kind == MessageKind::kAnswer) {
       const bool is_yes = message.action == static_cast<std::uint8_t>(Action::kAllow);
@@ -308,13 +308,13 @@ void KernelWorker::load_policy(Instant now) {
   control_.policy_taken(loaded->generation);
 }
 
-void KernelWorker::on_upstreams(const Message& message) {
+void KernelWorker::on_upstreams(Instant now, const Message& message) {
   std::vector<Endpoint> upstreams;
   const std::size_t count = std::min<std::size_t>(message.upstream_count, kMaxUpstreams);
   for (std::size_t i = 0; i < count; ++i) {
     upstreams.push_back(decode_endpoint(message.upstreams[i]));
   }
-  translator_.set_upstreams(std::move(upstreams));
+  translator_.set_upstreams(now, std::move(upstreams));
 }
 
 void KernelWorker::on_monitor(Instant now) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "netstack/flow/timeouts.h"
 #include "netstack/wire/endian.h"
 
 namespace cordon {

@@ -15,6 +15,7 @@
 
 #include <array>
 
+#include "netstack/flow/context.h"
 #include "netstack/names/dns_answers.h"
 #include "netstack/names/upstream_queries.h"
 

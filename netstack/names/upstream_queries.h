@@ -1,18 +1,25 @@
 // Questions to the host's upstreams, for whoever asks: the resolver on behalf of the guest, and
-// look-ups of names that are being dialled. c-ares would do this too, with a clock, sockets and a
-// source of randomness of its own, none of which the sealed translator has.
+// look-ups of names that are being dialled.
 //
-//   a question  -> a fresh socket, port and id for each try (RFC 5452), the name in lower case,
-//                  none of the guest's EDNS options
-//   its answer  -> must come from the upstream that was asked, with that id and that question;
+// c-ares does this too, and for less processor time (tests/bench/README.md has the comparison). It
+// is not used because it asks everything from one port for as long as its channel lives, which
+// leaves an id of 16 bits to whoever forges; it waits anew for a dead upstream with each question
+// and takes no other list of upstreams while one is under way; and its clock is clock_gettime(), so
+// none of this could be shown with a clock that tests move. It allocates for each question.
+//
+//   a question  -> a fresh socket, port and id (RFC 5452), the name in lower case, none of the
+//                  guest's EDNS options
+//   its answer  -> must come from an upstream that was asked, with that id and that question;
 //                  anything else is dropped and counted
 //   truncated   -> asked again over TCP of the same upstream (RFC 7766), where the asker needs the
 //                  whole; where TCP leads nowhere, by UDP again, and the asker has what fits
 //
-// The upstreams are asked in order from the one that answered last; the next is tried when one
-// refuses, fails, or is silent for kDnsFailover (kDnsStream over TCP). When all have been tried
-// twice, or after kDnsQuery, the asker is told that there is no answer. A new list of upstreams
-// counts from the next try on.
+// The upstreams are asked in order from the one that answered last; the next is asked when one
+// refuses, fails, or is silent for kDnsFailover (kDnsStream over TCP), and the first again after
+// the last. A question keeps its socket, so that an answer counts however late it comes: whoever
+// needs two seconds each time is slow, not dead. When all have refused twice in a row, or after
+// kDnsQuery, the asker is told that there is no answer. A new list of upstreams takes over what is
+// under way at once, on fresh sockets.
 //
 // An asker is never called from within ask(): what fails at once is told on the next deadline.
 // Nothing is cached: that is the upstream's work, and TTLs stay true.
@@ -23,10 +30,12 @@
 #include <span>
 #include <vector>
 
-#include "netstack/flow/context.h"
 #include "netstack/flow/table.h"
-#include "netstack/flow/timeouts.h"
 #include "netstack/names/dns_message.h"
+#include "netstack/seams/events.h"
+#include "netstack/seams/guest_sockets.h"
+#include "netstack/seams/host_sockets.h"
+#include "netstack/wire/drop.h"
 
 namespace cordon {
 
@@ -49,9 +58,18 @@ class UpstreamAnswers {
   virtual void on_upstream_answer(Instant now, const QueryKey& key, Bytes response) = 0;
 };
 
+/// All that asking needs. References only; the translator outlives them.
+struct UpstreamSeams {
+  HostSockets& host;
+  Streams& streams;
+  Entropy& entropy;
+  Events& events;
+  DropCounters& drops;
+};
+
 class UpstreamQueries {
  public:
-  explicit UpstreamQueries(const FlowContext& context);
+  explicit UpstreamQueries(const UpstreamSeams& seams);
   UpstreamQueries(const UpstreamQueries&) = delete;
   UpstreamQueries& operator=(const UpstreamQueries&) = delete;
 
@@ -69,8 +87,8 @@ class UpstreamQueries {
   [[nodiscard]] Instant next_deadline() const;
   void on_deadline(Instant now);
 
-  /// The list is the caller's.
-  void set_upstreams(std::span<const Endpoint> upstreams);
+  /// What is under way is asked again at once where the list is another one.
+  void set_upstreams(Instant now, std::span<const Endpoint> upstreams);
   [[nodiscard]] bool has_upstreams() const { return !upstreams_.empty(); }
 
   [[nodiscard]] std::size_t in_flight() const { return queries_.size(); }
@@ -84,13 +102,15 @@ class UpstreamQueries {
   struct Query {
     // Room for the length in front, for TCP.
     std::array<std::uint8_t, kStreamPrefix + kMaxQuery> octets{};
-    std::uint16_t size = 0;  // of the message
-    std::uint16_t upstream = 0;
-    std::uint16_t tries = 0;
+    std::uint16_t size = 0;      // of the message
+    std::uint16_t upstream = 0;  // that was asked last
+    std::uint16_t tries = 0;     // upstreams that were asked, one after the other, up to that one
+    std::uint16_t refusals = 0;  // at once, since one was last waited for in vain
     Transport transport = Transport::kDatagram;
     bool needs_whole = false;
     std::int16_t buffer = -1;
-    SocketHandle socket;
+    std::array<SocketHandle, 2> datagrams;  // of each family, where it was asked by that
+    SocketHandle stream;
     Instant began{};
   };
   // A response that comes in pieces.
@@ -107,19 +127,24 @@ class UpstreamQueries {
   [[nodiscard]] static Bytes message(const Query& query) {
     return Bytes(query.octets).subspan(kStreamPrefix, query.size);
   }
+  [[nodiscard]] std::optional<std::uint16_t> asked_upstream(const Query& query,
+                                                            const Endpoint& peer) const;
+  void begin(Instant now, FlowId id);
   bool send_datagram(FlowId id);
   void try_next(Instant now, FlowId id);
+  bool read_datagrams(Instant now, FlowId id, SocketHandle socket, bool has_error);
   void on_datagram(Instant now, FlowId id, const ReceivedDatagram& datagram);
+  void on_failure(Instant now, FlowId id, std::uint16_t upstream, Bytes response);
   void begin_stream(Instant now, FlowId id);
   void on_stream(Instant now, FlowId id);
   void read_stream(Instant now, FlowId id);
   void stream_failed(Instant now, FlowId id);
   void deliver(Instant now, FlowId id, Bytes response);
-  void close_socket(Query& query);
+  void close_sockets(Query& query);
   void give_buffer(Query& query);
 
-  FlowContext context_;
-  std::span<const Endpoint> upstreams_;
+  UpstreamSeams seams_;
+  std::vector<Endpoint> upstreams_;
   FlowTable<QueryKey, Query, kLists> queries_;
   std::array<UpstreamAnswers*, 2> askers_{};
   std::unique_ptr<StreamBuffer[], Free> buffers_;

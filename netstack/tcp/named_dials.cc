@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "netstack/flow/timeouts.h"
+
 namespace cordon {
 namespace {
 

@@ -258,9 +258,10 @@ class RandomLife {
         world_.tap.answer = any_of(2) == 0 ? TapSend::kFull : TapSend::kSent;
         return;
       default:
-        if (any_of(2) == 0) return world_.translator.set_upstreams({endpoint("198.51.100.53:53")});
+        if (any_of(2) == 0)
+          return world_.translator.set_upstreams(world_.now, {endpoint("198.51.100.53:53")});
         return world_.translator.set_upstreams(
-            {endpoint("198.51.100.53:53"), endpoint("[2001:db8::53]:53")});
+            world_.now, {endpoint("198.51.100.53:53"), endpoint("[2001:db8::53]:53")});
     }
   }
 

@@ -132,16 +132,81 @@ TEST(ResolverFailover, TheNextUpstreamIsAskedAfterOneAndAHalfSeconds) {
   Asking world;
   world.asks(1, "example.org");
   world.advance(1500ms - 1ms);
-  EXPECT_EQ(world.sockets.opened(OwnerKind::kDns), 1U);
+  EXPECT_EQ(world.asked(), endpoint(kFirst));
   world.advance(1ms);
-  EXPECT_EQ(world.sockets.opened(OwnerKind::kDns), 2U);
   EXPECT_EQ(world.asked(), endpoint(kSecond));
-  EXPECT_EQ(world.flow_sockets(), 1U);  // the first one's socket is closed
+  EXPECT_EQ(world.flow_sockets(), 1U);  // the same: the first may answer yet
   world.upstream_answers(0, {"198.51.100.80"});
   EXPECT_EQ(world.expect_answer().addresses.size(), 1U);
   // Who answered is asked first from now on.
   world.asks(2, "example.org");
   EXPECT_EQ(world.asked(), endpoint(kSecond));
+}
+
+TEST(ResolverFailover, ALateAnswerCountsAfterTheNextWasAsked) {
+  Asking world;
+  world.asks(1, "example.org");
+  world.advance(2s);
+  EXPECT_EQ(world.asked(), endpoint(kSecond));
+  world.datagram_arrives(world.dns_socket().handle, endpoint(kFirst),
+                         dns_answer(world.query(), 0, {"198.51.100.80"}));
+  EXPECT_EQ(world.expect_answer().addresses, std::vector{address("198.51.100.80")});
+  EXPECT_EQ(world.flow_sockets(), 0U);
+  world.asks(2, "example.org");  // slow, and it answered
+  EXPECT_EQ(world.asked(), endpoint(kFirst));
+}
+
+TEST(ResolverFailover, TheOnlyUpstreamMayTakeLongerThanAFailover) {
+  for (const Duration needed : {Duration(2s), Duration(5s), Duration(8900ms)}) {
+    Asking world({.upstreams = {kFirst}});
+    world.asks(1, "example.org");
+    const SocketHandle socket = world.dns_socket().handle;
+    const Octets query = world.query();
+    world.advance(needed);
+    EXPECT_EQ(world.sockets.opened(OwnerKind::kDns), 1U);
+    EXPECT_EQ(world.query(), query);  // asked again in the same words
+    world.datagram_arrives(socket, endpoint(kFirst), dns_answer(query, 0, {"198.51.100.80"}));
+    EXPECT_EQ(world.expect_answer().rcode, 0);
+    EXPECT_EQ(world.flow_sockets(), 0U);
+  }
+}
+
+TEST(ResolverFailover, UpstreamsOfBothFamiliesAreHeardTogether) {
+  const std::string other = "[2001:db8::53]:53";
+  for (const bool is_first_to_answer : {true, false}) {
+    Asking world({.upstreams = {kFirst, other}});
+    world.asks(1, "example.org");
+    const SocketHandle first = world.dns_socket().handle;
+    world.advance(1500ms);
+    EXPECT_EQ(world.asked(), endpoint(other));
+    EXPECT_EQ(world.flow_sockets(), 2U);
+    const SocketHandle second = world.dns_socket().handle;
+    EXPECT_NE(first, second);
+    world.datagram_arrives(is_first_to_answer ? first : second,
+                           endpoint(is_first_to_answer ? kFirst : other),
+                           dns_answer(world.query(), 0, {"198.51.100.80"}));
+    EXPECT_EQ(world.expect_answer().rcode, 0);
+    EXPECT_EQ(world.flow_sockets(), 0U);
+  }
+}
+
+TEST(ResolverFailover, ALateFailureDoesNotEndWhatAnotherMayAnswer) {
+  Asking world;
+  world.asks(1, "example.org");
+  world.advance(1600ms);
+  const Octets failure = dns_answer(world.query(), 2);
+  world.datagram_arrives(world.dns_socket().handle, endpoint(kFirst), failure);
+  world.expect_nothing();
+  EXPECT_EQ(world.dns_socket().sent.size(), 2U);
+  world.upstream_answers(0, {"198.51.100.80"});
+  EXPECT_EQ(world.expect_answer().rcode, 0);
+  // Once everybody has had his time it is the answer.
+  world.asks(2, "example.org");
+  world.advance(3100ms);
+  const Octets last = dns_answer(world.query(), 2);
+  world.datagram_arrives(world.dns_socket().handle, endpoint(kFirst), last);
+  EXPECT_EQ(world.expect_answer().rcode, 2);
+  EXPECT_EQ(world.flow_sockets(), 0U);
 }
 
 TEST(ResolverFailover, ServfailAndRefusedGoToTheNext) {
@@ -180,7 +245,7 @@ TEST(ResolverFailover, WhereAllAreSilentTheGuestGetsServfailWithinTenSeconds) {
   const DnsSeen answer = world.expect_answer();
   EXPECT_EQ(answer.rcode, 2);
   EXPECT_EQ(answer.extended_error, 22);
-  EXPECT_EQ(world.sockets.opened(OwnerKind::kDns), 4U);  // each twice
+  EXPECT_EQ(world.dns_socket().sent.size(), 6U);  // each three times
   EXPECT_EQ(world.events.count(Notice::kUpstreamSilent), 1U);
   EXPECT_EQ(world.flow_sockets(), 0U);
 }
@@ -191,6 +256,45 @@ TEST(ResolverFailover, APortUnreachableGoesToTheNextAtOnce) {
   world.error_arrives(world.dns_socket().handle,
                       DatagramError{.destination = endpoint(kFirst), .error = ECONNREFUSED});
   EXPECT_EQ(world.asked(), endpoint(kSecond));
+}
+
+TEST(ResolverFailover, WhereAllRefuseTwiceTheGuestGetsServfailAtOnce) {
+  Asking world;
+  world.asks(1, "example.org");
+  for (int i = 0; i < 4; ++i) {
+    world.expect_nothing();
+    world.error_arrives(world.dns_socket().handle,
+                        DatagramError{.destination = world.asked(), .error = ECONNREFUSED});
+  }
+  EXPECT_EQ(world.expect_answer().rcode, 2);
+  EXPECT_EQ(world.flow_sockets(), 0U);
+}
+
+TEST(ResolverFailover, ARefusalBesideOneThatIsSilentIsNotTheEnd) {
+  Asking world;
+  world.asks(1, "example.org");
+  for (int i = 0; i < 5; ++i) {
+    world.advance(1500ms);  // the first is silent
+    EXPECT_EQ(world.asked(), endpoint(kSecond));
+    world.error_arrives(world.dns_socket().handle,
+                        DatagramError{.destination = endpoint(kSecond), .error = ECONNREFUSED});
+    EXPECT_EQ(world.asked(), endpoint(kFirst));
+  }
+  world.expect_nothing();
+  world.upstream_answers(0, {"198.51.100.80"});
+  EXPECT_EQ(world.expect_answer().rcode, 0);
+}
+
+TEST(ResolverFailover, WhereASocketCannotSendAgainTheNextIsAskedFromAFreshOne) {
+  Asking world;
+  world.asks(1, "example.org");
+  world.script.fails(Call::kSend, ECONNREFUSED, 1);  // an error of before, told late
+  world.advance(1500ms);
+  EXPECT_EQ(world.asked(), endpoint(kSecond));
+  EXPECT_EQ(world.sockets.opened(OwnerKind::kDns), 2U);
+  EXPECT_EQ(world.flow_sockets(), 1U);
+  world.upstream_answers(0, {"198.51.100.80"});
+  EXPECT_EQ(world.expect_answer().rcode, 0);
 }
 
 TEST(ResolverFailover, HostErrorsGoToTheNextAndEndInServfail) {
@@ -216,16 +320,28 @@ TEST(ResolverFailover, WithoutUpstreamsIsServfailAtOnce) {
   EXPECT_EQ(world.expect_answer().rcode, 2);
 }
 
-TEST(ResolverUpstreams, ANewListCountsFromTheNextQuery) {
+TEST(ResolverUpstreams, ANewListTakesOverWhatIsUnderWayAtOnce) {
   Asking world;
   world.asks(1, "example.org");
-  world.translator.set_upstreams({endpoint("[2001:db8::99]:53")});
+  const SocketHandle before = world.dns_socket().handle;
+  world.translator.set_upstreams(world.now, {endpoint("[2001:db8::99]:53")});
+  EXPECT_FALSE(world.sockets.is_open(before));
+  EXPECT_EQ(world.asked(), endpoint("[2001:db8::99]:53"));
+  world.upstream_answers(0, {"198.51.100.80"});
+  EXPECT_EQ(world.expect_answer().id, 1);
   world.asks(2, "example.net");
   EXPECT_EQ(world.asked(), endpoint("[2001:db8::99]:53"));
   world.upstream_answers(0, {"198.51.100.80"});
   EXPECT_EQ(world.expect_answer().id, 2);
-  world.advance(1500ms);  // the one in flight is asked again there
-  EXPECT_EQ(world.asked(), endpoint("[2001:db8::99]:53"));
+  EXPECT_EQ(world.flow_sockets(), 0U);
+}
+
+TEST(ResolverUpstreams, TheSameListAgainChangesNothing) {
+  Asking world;
+  world.asks(1, "example.org");
+  world.translator.set_upstreams(world.now, {endpoint(kFirst), endpoint(kSecond)});
+  EXPECT_EQ(world.sockets.opened(OwnerKind::kDns), 1U);
+  EXPECT_EQ(world.dns_socket().sent.size(), 1U);
   world.upstream_answers(0, {"198.51.100.80"});
   EXPECT_EQ(world.expect_answer().id, 1);
 }
@@ -233,10 +349,9 @@ TEST(ResolverUpstreams, ANewListCountsFromTheNextQuery) {
 TEST(ResolverUpstreams, AnEmptyListEndsWhatIsInFlight) {
   Asking world;
   world.asks(1, "example.org");
-  world.translator.set_upstreams({});
-  const SocketHandle socket = world.dns_socket().handle;
-  world.datagram_arrives(socket, endpoint(kFirst), dns_answer(world.query(), 0, {"198.51.100.1"}));
-  world.advance(10s);
+  world.translator.set_upstreams(world.now, {});
+  EXPECT_EQ(world.flow_sockets(), 0U);
+  world.advance(1ms);
   EXPECT_EQ(world.expect_answer().rcode, 2);
   EXPECT_EQ(world.flow_sockets(), 0U);
 }
@@ -531,6 +646,24 @@ TEST(ResolverTcp, WhereUpstreamsTakeNoTcpWhatFitsHasToDo) {
     const DnsSeen answer = world.expect_tcp_answer();
     EXPECT_TRUE(answer.is_truncated);
     EXPECT_EQ(answer.addresses.size(), 1U);
+  }
+}
+
+TEST(ResolverTcp, ANewListTakesOverAnAnswerThatComesOverTcp) {
+  for (const bool is_connected : {true, false}) {
+    AskingByTcp world;
+    world.opens();
+    world.asks_by_tcp(1, "example.org");
+    Octets cut = dns_answer(world.query(), 0, {});
+    cut[2] |= 0x02;
+    world.datagram_arrives(world.dns_socket().handle, world.asked(), cut);
+    if (is_connected) world.dial_succeeds(world.dns_socket().handle);
+    world.translator.set_upstreams(world.now, {endpoint(kSecond)});
+    EXPECT_EQ(world.asked(), endpoint(kSecond));
+    EXPECT_EQ(world.sockets.open_count(OwnerKind::kDns), 1U);
+    world.upstream_answers(0, {"198.51.100.80"});
+    EXPECT_EQ(world.expect_tcp_answer().addresses.size(), 1U);
+    EXPECT_EQ(world.sockets.open_count(OwnerKind::kDns), 0U);
   }
 }
 

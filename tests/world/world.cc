@@ -333,8 +333,9 @@ std::uint64_t World::drops(Drop reason) const { return translator.drops().of(rea
 
 void World::expect_sound(Where where) {
   SCOPED_TRACE(testing::Message() << where.file_name() << ":" << where.line());
-  // A socket belongs to one flow, and a flow has at most one of a kind.
-  std::set<std::tuple<OwnerKind, std::uint32_t, std::uint32_t>> owners;
+  // A socket belongs to one flow, and a flow has at most one of a kind; a question has one for each
+  // family of upstreams.
+  std::set<std::tuple<OwnerKind, std::uint32_t, std::uint32_t, bool>> owners;
   std::set<std::pair<std::uint32_t, std::uint32_t>> tcp;
   std::size_t echo = 0;
   for (const int descriptor : sockets.open_descriptors()) {
@@ -342,7 +343,8 @@ void World::expect_sound(Where where) {
     const SocketOwner& owner = socket.owner;
     if (socket.kind == OwnerKind::kListener || socket.kind == OwnerKind::kPublished) continue;
     if (!socket.is_owned) continue;
-    EXPECT_TRUE(owners.emplace(socket.kind, owner.index, owner.generation).second)
+    const bool is_v6_question = socket.kind == OwnerKind::kDns && socket.family == Family::kIpv6;
+    EXPECT_TRUE(owners.emplace(socket.kind, owner.index, owner.generation, is_v6_question).second)
         << "two sockets of one kind belong to one flow";
     if (socket.kind == OwnerKind::kTcpHost || socket.kind == OwnerKind::kTcpGuest) {
       tcp.emplace(owner.index, owner.generation);
