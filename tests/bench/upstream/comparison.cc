@@ -9,14 +9,10 @@
 // askers' processor time is that of their thread alone; the responder has a thread of its own.
 // System calls are counted by ptrace(2), a thousand questions each, and compared with the
 // translator's filter.
-#include <algorithm>
-#include <cmath>
-#include <ctime>
-#include <latch>
+#include <array>
 #include <map>
-#include <numeric>
+#include <optional>
 #include <set>
-#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -24,6 +20,7 @@
 #include "netstack/host/event_loop.h"
 #include "netstack/names/dns_message.h"
 #include "tests/bench/upstream/asker.h"
+#include "tests/bench/upstream/questions.h"
 #include "tests/bench/upstream/responder.h"
 #include "tests/bench/upstream/traced_calls.h"
 
@@ -32,90 +29,18 @@ namespace {
 
 using namespace std::chrono_literals;
 using std::chrono::duration;
-using Milliseconds = duration<double, std::milli>;
 
 constexpr std::size_t kRounds = 5;
 constexpr std::size_t kTraced = 1000;
 constexpr std::size_t kForged = 1000;
 constexpr std::size_t kSprayed = 20;
 constexpr std::size_t kRepeats = 20;
-constexpr Duration kPatience = 10s;
 
 struct Engine {
   std::string name;
   std::size_t questions;  // of a round
   MakeAsker make;
 };
-
-struct Tally {
-  std::size_t answered = 0;
-  std::size_t forged = 0;
-  std::size_t failed = 0;
-  std::vector<double> milliseconds;  // of those that were answered
-};
-
-std::string fresh_name() {
-  thread_local std::size_t last = 0;
-  const std::size_t thread = std::hash<std::thread::id>()(std::this_thread::get_id()) % 0xffff;
-  return fmt::format("n{:x}-{:x}.bench.example.com", thread, ++last);
-}
-
-/// Asks `count` questions, so many at once; ends when all have ended, or with the patience.
-Tally ask_all(Asker& asker, std::size_t count, std::size_t at_once, Duration patience = kPatience) {
-  const auto tally = std::make_shared<Tally>();
-  const auto under_way = std::make_shared<std::size_t>(0);
-  const Instant end = monotonic_now() + patience;
-  std::size_t asked = 0;
-  while (asked < count || *under_way > 0) {
-    while (asked < count && *under_way < at_once) {
-      ++asked;
-      ++*under_way;
-      asker.ask(fresh_name(), [tally, under_way, began = monotonic_now()](const Outcome& outcome) {
-        --*under_way;
-        if (!outcome.is_answered) {
-          ++tally->failed;
-          return;
-        }
-        ++(outcome.is_forged ? tally->forged : tally->answered);
-        tally->milliseconds.push_back(Milliseconds(monotonic_now() - began).count());
-      });
-    }
-    if (*under_way > 0) asker.turn(end);
-    if (monotonic_now() >= end) break;
-  }
-  return *tally;
-}
-
-double quantile(std::vector<double> values, double share) {
-  if (values.empty()) return 0;
-  std::ranges::sort(values);
-  const auto last = static_cast<double>(values.size() - 1);
-  return values[static_cast<std::size_t>(std::lround(share * last))];
-}
-
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
-}
-
-/// `work` with so many askers together, on threads of their own; it begins when all are made.
-std::vector<Tally> together(std::size_t count, const std::function<std::unique_ptr<Asker>()>& make,
-                            const std::function<Tally(Asker&)>& work) {
-  std::vector<Tally> tallies(count);
-  std::vector<std::thread> threads;
-  threads.reserve(count);
-  std::latch are_made(static_cast<std::ptrdiff_t>(count));
-  for (Tally& tally : tallies) {
-    threads.emplace_back([&] {
-      const auto asker = make();
-      are_made.arrive_and_wait();
-      tally = work(*asker);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return tallies;
-}
 
 std::string in_milliseconds(double value) {
   return value < 10 ? fmt::format("{:.1f} ms", value) : fmt::format("{:.0f} ms", value);
@@ -233,21 +158,12 @@ class Comparison {
   /// The first and the second question of fresh askers.
   static std::pair<Tally, Tally> first_two(const Engine& engine,
                                            const std::vector<Endpoint>& upstreams) {
-    Tally first;
-    Tally second;
-    for (const bool is_second : {false, true}) {
-      Tally& sum = is_second ? second : first;
-      const auto make = [&] { return engine.make(upstreams); };
-      const auto ask = [is_second](Asker& asker) {
-        if (is_second) (void)ask_all(asker, 1, 1);
-        return ask_all(asker, 1, 1);
-      };
-      for (const Tally& tally : together(kRepeats, make, ask)) {
-        sum.answered += tally.answered;
-        sum.milliseconds.insert(sum.milliseconds.end(), tally.milliseconds.begin(),
-                                tally.milliseconds.end());
-      }
-    }
+    const auto make = [&] { return engine.make(upstreams); };
+    const Tally first = together(kRepeats, make, [](Asker& asker) { return ask_all(asker, 1, 1); });
+    const Tally second = together(kRepeats, make, [](Asker& asker) {
+      (void)ask_all(asker, 1, 1);
+      return ask_all(asker, 1, 1);
+    });
     return {first, second};
   }
 
@@ -284,14 +200,9 @@ class Comparison {
     manners(manner, manner);
     row(fmt::format("{} lost each way: answered in 10 s; p50, p99", share),
         [&](const Engine& engine) {
-          Tally sum;
           const auto make = [&] { return engine.make(both()); };
           const auto ask = [](Asker& asker) { return ask_all(asker, kQuestions, kQuestions); };
-          for (const Tally& tally : together(kAskers, make, ask)) {
-            sum.answered += tally.answered;
-            sum.milliseconds.insert(sum.milliseconds.end(), tally.milliseconds.begin(),
-                                    tally.milliseconds.end());
-          }
+          const Tally sum = together(kAskers, make, ask);
           return fmt::format("{:.1f} %; {}, {}",
                              100.0 * static_cast<double>(sum.answered) / (kAskers * kQuestions),
                              in_milliseconds(quantile(sum.milliseconds, 0.5)),
