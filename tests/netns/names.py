@@ -46,6 +46,7 @@ class Web(NamedTest):
     def test_name_without_a_rule_is_not_there(self):
         for name in ("evil.example", "wild.example", "sub.ok.example"):
             with self.subTest(name), self.world.wire() as wire:
+                wire.settle()
                 for program in (["curl", "-sS", f"https://{name}/who"], ["wget", "-q", "-O-", f"https://{name}/who"]):
                     got = self.guest.run(command=program)
                     self.assertNotEqual(got["status"], 0, got)

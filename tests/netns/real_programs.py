@@ -95,9 +95,10 @@ class Programs(NetworkTest):
         for address in (SERVER4, SERVER6):
             for direction in ([], ["--reverse"]):
                 with self.subTest(f"{address} {direction}"):
-                    end = self.iperf3(address, "--time", "1", "--udp", "--length", "1200", "--bitrate", "50M",
+                    # So slow that no buffer is full before a machine with other things to do comes round.
+                    end = self.iperf3(address, "--time", "1", "--udp", "--length", "1200", "--bitrate", "5M",
                                       *direction)["sum"]
-                    self.assertGreater(end["packets"], 1000)
+                    self.assertGreater(end["packets"], 300)
                     self.assertLess(end["lost_percent"], 5)
 
     def test_session_that_is_silent_between_messages(self):

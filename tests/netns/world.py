@@ -147,6 +147,16 @@ class Wire:
     def __exit__(self, *_):
         self._socket.close()
 
+    def settle(self, seconds=0.2):
+        """What comes is not counted until nothing has come for so long: the last packets of earlier flows."""
+        for _ in range(50):
+            self.packets()
+            had = len(self._seen)
+            time.sleep(seconds)
+            if len(self.packets()) == had:
+                break
+        self._seen.clear()
+
     def packets(self):
         """All packets so far, as dictionaries with source, destination, protocol and ports."""
         while True:
