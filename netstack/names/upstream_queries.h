@@ -2,10 +2,10 @@
 // look-ups of names that are being dialled.
 //
 // c-ares does this too, and for less processor time (tests/bench/README.md has the comparison). It
-// is not used because it asks everything from one port for as long as its channel lives, which
-// leaves an id of 16 bits to whoever forges; it waits anew for a dead upstream with each question
-// and takes no other list of upstreams while one is under way; and its clock is clock_gettime(), so
-// none of this could be shown with a clock that tests move. It allocates for each question.
+// is not used because what is under way together leaves from one port, so that an id of 16 bits is
+// all that a forger has to find; it waits anew for a dead upstream with each question, and takes no
+// other list of upstreams while one is under way; and its clock is clock_gettime(), so that none of
+// this could be shown with a clock that tests move. It allocates for each question.
 //
 //   a question  -> a fresh socket, port and id (RFC 5452), the name in lower case, none of the
 //                  guest's EDNS options
