@@ -14,7 +14,8 @@ bool is_subnet_broadcast(const Prefix& subnet, const IpAddress& address) {
 
 Verdict refused_by(Reason reason) { return Verdict{.action = Action::kDeny, .reason = reason}; }
 
-// With the FIB's word on the address and on those that it carries.
+}  // namespace
+
 AddressClass class_of(const IpAddress& address, RouteQuery& routes,
                       std::span<const ClassOverride> overrides) {
   AddressClass worst = classify(address, routes.lookup(address), overrides);
@@ -26,8 +27,6 @@ AddressClass class_of(const IpAddress& address, RouteQuery& routes,
   }
   return worst;
 }
-
-}  // namespace
 
 Meaning Admission::meaning_of(const IpAddress& presented) const {
   if (presented.is_multicast_or_broadcast()) return Meaning::kMulticast;

@@ -50,6 +50,11 @@ struct Arrival {
   std::span<const Prefix> sources;  // who may come; empty: everybody
 };
 
+/// The class of an address that the host would dial, with the FIB's word on it and on the addresses
+/// that it carries. Enforcement and `policy explain` share it.
+[[nodiscard]] AddressClass class_of(const IpAddress& address, RouteQuery& routes,
+                                    std::span<const ClassOverride> overrides);
+
 class Admission {
  public:
   Admission(const TranslatorConfig& config, RouteQuery& routes, const NamePool& pool,

@@ -9,6 +9,7 @@
 #include "netstack/address/ip_address.h"
 #include "netstack/base/time.h"
 #include "netstack/policy/policy.h"
+#include "netstack/wire/dns_name.h"
 #include "netstack/wire/ethernet.h"
 
 namespace cordon {
@@ -61,6 +62,7 @@ struct TranslatorConfig {
   Instant start{};  // of the sandbox: limits in time count from here
   NameSettings names;
   std::vector<Endpoint> upstreams;  // DNS servers that the host uses, in order
+  std::vector<DnsName> search;      // domains that the guest's stub completes names with
   bool reports_flows = false;       // flows as well as denials go to the supervisor
   bool introduces_flows = false;    // and wait until it has looked their process up
 };

@@ -32,7 +32,7 @@ bool is_known(MessageKind kind) {
 }
 
 constexpr Action kLastAction = Action::kAsk;
-constexpr Reason kLastReason = Reason::kSource;
+constexpr Reason kLastReason = Reason::kType;
 constexpr Limit kLastLimit = Limit::kNames;
 
 template <class Enum>

@@ -134,12 +134,13 @@ std::optional<FlowId> EchoFlows::open(Instant now, const FlowKey& key, const IpP
     refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
+  if (context_.introductions.hold(now, judgement.request)) return std::nullopt;
   if (!may_open(now, context_, *judgement.allowed, packet.packet)) return std::nullopt;
   const std::optional<FlowId> id = insert(now, key);
   if (!id) return std::nullopt;
   const int error = turn_to(now, *id, *judgement.allowed);
   if (error != 0) {
-    end(*id);
+    end(*id, FlowEnd::kUnreachable);
     open_failed(now, key.guest.address, packet.packet, error);
     return std::nullopt;
   }
@@ -154,6 +155,7 @@ std::optional<FlowId> EchoFlows::open_named(Instant now, const FlowKey& key,
     refuse_datagram(now, context_, judgement, packet.packet);
     return std::nullopt;
   }
+  if (context_.introductions.hold(now, judgement.request)) return std::nullopt;
   const std::optional<FlowId> id = insert(now, key);
   if (!id) return std::nullopt;
   table_.get(*id)->is_answered = judgement.request.is_answered;
@@ -165,8 +167,10 @@ std::optional<FlowId> EchoFlows::open_named(Instant now, const FlowKey& key,
 }
 
 std::optional<FlowId> EchoFlows::insert(Instant now, const FlowKey& key) {
-  if (table_.size() == table_.capacity()) end(*table_.oldest(0));
-  return table_.insert(key, 0, now);
+  if (table_.size() == table_.capacity()) end(*table_.oldest(0), FlowEnd::kTimedOut);
+  const std::optional<FlowId> id = table_.insert(key, 0, now);
+  if (id) table_.get(*id)->id = ++last_id_;
+  return id;
 }
 
 int EchoFlows::turn_to(Instant /*now*/, FlowId id, const AllowedDestination& destination) {
@@ -182,6 +186,7 @@ int EchoFlows::turn_to(Instant /*now*/, FlowId id, const AllowedDestination& des
   }
   flow.destination = destination;
   is_used ? renew(context_, destination, flow.meter) : join(context_, destination, flow.meter);
+  if (!is_used) report(id, std::nullopt);
   return 0;
 }
 
@@ -200,7 +205,7 @@ void EchoFlows::on_lookup(Instant now, FlowId id, const LookupAnswer& answer) {
   }
   std::array<std::uint8_t, kQuotedRequest> out{};
   const Bytes offending = Bytes(out).first(write_request(out, key, flow->last_sequence));
-  end(id);
+  end(id, FlowEnd::kUnreachable);
   if (outcome.state == NamedChoice::State::kDenied) {
     return refuse_datagram(now, context_, outcome.judgement, offending);
   }
@@ -215,7 +220,9 @@ void EchoFlows::begin_named(Instant now, FlowId id, const NamedOutcome& outcome,
   if (judgement.verdict.action != Action::kAllow) context_.refusals.report(judgement);
   std::array<std::uint8_t, kQuotedRequest> out{};
   const std::size_t size = write_request(out, table_.key_of(id), flow.last_sequence);
-  if (!may_open(now, context_, *judgement.allowed, Bytes(out).first(size))) return end(id);
+  if (!may_open(now, context_, *judgement.allowed, Bytes(out).first(size))) {
+    return end(id, FlowEnd::kRevoked);
+  }
   const bool awaits_other = flow.choice.awaits_other();
   const IpAddress& chosen = judgement.request.dialled.address;
   flow.trial = trials_.begin(id, outcome.by_name, chosen, addresses, awaits_other);
@@ -279,7 +286,7 @@ void EchoFlows::give_up(Instant now, FlowId id, int error) {
   const bool is_used = flow.destination.has_value();
   end_trial(id);
   if (!is_used) {
-    end(id);
+    end(id, FlowEnd::kUnreachable);
     return open_failed(now, key.guest.address, offending, error);
   }
   // For want of an address of its family, as is_out_of_reach() knows.
@@ -294,7 +301,10 @@ void EchoFlows::end_trial(FlowId id) {
 
 bool EchoFlows::measure_message(Instant now, FlowId id, Way way, std::size_t octets,
                                 Bytes offending) {
-  return count_datagram(now, context_, *table_.get(id), way, octets, 0, offending).passes;
+  Flow& flow = *table_.get(id);
+  if (!count_datagram(now, context_, flow, way, octets, 0, offending).passes) return false;
+  (way == Way::kUp ? flow.octets_up : flow.octets_down) += octets;
+  return true;
 }
 
 void EchoFlows::open_failed(Instant now, const IpAddress& guest, Bytes offending, int error) {
@@ -398,25 +408,41 @@ void EchoFlows::deliver_error(Instant now, FlowId id, const DatagramError& error
 }
 
 void EchoFlows::on_deadline(Instant now) {
-  while (next_deadline() <= now) end(*table_.oldest(0));
+  while (next_deadline() <= now) end(*table_.oldest(0), FlowEnd::kTimedOut);
 }
 
-void EchoFlows::end(FlowId id) {
+void EchoFlows::end(FlowId id, FlowEnd how) {
   const SocketHandle socket = table_.get(id)->socket;
   if (socket.is_open()) context_.host.close(socket);
+  // Still looked up: nobody has heard of it.
+  if (table_.get(id)->destination) report(id, how);
   end_trial(id);
   leave(context_, table_.get(id)->meter);
   table_.erase(id);
+}
+
+FlowReport EchoFlows::describe(FlowId id) {
+  const Flow& flow = *table_.get(id);
+  return FlowReport{.id = flow.id,
+                    .request = flow.destination->request(),
+                    .rule = flow.destination->rule(),
+                    .bytes_up = flow.octets_up,
+                    .bytes_down = flow.octets_down};
+}
+
+void EchoFlows::report(FlowId id, std::optional<FlowEnd> how) {
+  if (!context_.config.reports_flows) return;
+  FlowReport report = describe(id);
+  report.end = how;
+  context_.events.flow(report);
 }
 
 std::optional<std::uint32_t> EchoFlows::list(std::uint32_t cursor, std::size_t budget) {
   for (; budget > 0; --budget) {
     const std::optional<FlowId> id = table_.next_from(cursor);
     if (!id) return std::nullopt;
-    const auto& destination = table_.get(*id)->destination;
-    const bool has_room =
-        !destination || context_.events.listed(FlowReport{.request = destination->request()});
-    if (!has_room) break;
+    const bool is_known = table_.get(*id)->destination.has_value();
+    if (is_known && !context_.events.listed(describe(*id))) break;
     cursor = id->index + 1;
   }
   return cursor;
@@ -431,7 +457,7 @@ std::optional<std::uint32_t> EchoFlows::rejudge(Instant now, std::uint32_t curso
     Flow& flow = *table_.get(*id);
     if (!flow.destination) continue;  // Judged when its name has been looked up.
     const Judgement judgement = context_.admission.rejudge(now, flow.destination->request());
-    if (!may_live_on(now, context_, judgement, flow)) end(*id);
+    if (!may_live_on(now, context_, judgement, flow)) end(*id, FlowEnd::kRevoked);
   }
   return cursor;
 }

@@ -39,7 +39,7 @@ class EchoFlows final : private LookupWaiters, private TrialFlows {
 
   /// Judges up to `budget` flows again, as TcpFlows::rejudge().
   std::optional<std::uint32_t> rejudge(Instant now, std::uint32_t cursor, std::size_t budget);
-  /// As TcpFlows::list(); an echo flow has no number and its octets are not counted.
+  /// As TcpFlows::list().
   std::optional<std::uint32_t> list(std::uint32_t cursor, std::size_t budget);
 
   [[nodiscard]] std::size_t size() const { return table_.size(); }
@@ -47,7 +47,10 @@ class EchoFlows final : private LookupWaiters, private TrialFlows {
  private:
   struct Flow : DatagramFlow {
     SocketHandle socket;
+    std::uint32_t id = 0;  // in reports
     std::uint16_t last_sequence = 0;
+    std::uint64_t octets_up = 0;  // whole messages, as budgets count them
+    std::uint64_t octets_down = 0;
   };
   class Inbox;
 
@@ -75,12 +78,16 @@ class EchoFlows final : private LookupWaiters, private TrialFlows {
   int transmit(Instant now, FlowId id, const SendFields& fields, const EchoMessage& message);
   void deliver(Instant now, FlowId id, Bytes message);
   void deliver_error(Instant now, FlowId id, const DatagramError& error);
-  void end(FlowId id);
+  void end(FlowId id, FlowEnd how);
+  /// Of a flow that has a destination.
+  [[nodiscard]] FlowReport describe(FlowId id);
+  void report(FlowId id, std::optional<FlowEnd> how);
 
   FlowContext context_;
   NameLookups& lookups_;
   NamedTrials trials_;
   FlowTable<FlowKey, Flow, 1> table_;
+  std::uint32_t last_id_ = 0;
 };
 
 }  // namespace cordon

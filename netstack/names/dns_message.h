@@ -10,6 +10,7 @@
 // Not done here: deciding which names may be asked for, retrying, caching, DNSSEC.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
 #include <optional>
@@ -42,6 +43,10 @@ inline constexpr std::uint16_t kHttps = 65;
 inline constexpr std::uint16_t kIxfr = 251;
 inline constexpr std::uint16_t kAxfr = 252;
 inline constexpr std::uint16_t kAny = 255;
+
+/// The types that a rule may list beside A and AAAA: NS, SOA, MX, TXT, SRV, NAPTR, DS, SSHFP, TLSA,
+/// CAA.
+inline constexpr std::array<std::uint16_t, 10> kListable{2, 6, 15, 16, 33, 35, 43, 44, 52, 257};
 }  // namespace dns_type
 inline constexpr std::uint16_t kDnsClassIn = 1;
 

@@ -13,6 +13,8 @@ constexpr std::size_t kMaxDatagramReply = 4096;
 constexpr std::uint32_t kPoolTtlSeconds = 60;
 // The same refusal again within this time is the client's repetition.
 constexpr Duration kToldAgain = std::chrono::seconds(10);
+// A stub goes on with its search list at once; glibc's longest pause is `timeout` (5 s) twice.
+constexpr Duration kCompletedWithin = std::chrono::seconds(10);
 
 // The question's name as the guest wrote it: a client may check the case of its letters (draft
 // dns0x20).
@@ -58,7 +60,7 @@ Resolver::Resolver(const FlowContext& context, UpstreamQueries& upstream)
       budgets_(SipKey{context.entropy.next(), context.entropy.next()}),
       queries_(kMaxDnsQueries, SipKey{context.entropy.next(), context.entropy.next()}),
       scratch_(kLongestDnsMessage),
-      told_key_{context.entropy.next(), context.entropy.next()} {
+      refused_key_{context.entropy.next(), context.entropy.next()} {
   upstream_.answers_go_to(Asker::kResolver, *this);
 }
 
@@ -106,9 +108,15 @@ void Resolver::resolve(Instant now, const Client& client, const DnsQuery& query)
     return answer(now, client, query, DnsReply{.pointer = target, .ttl = kPoolTtlSeconds});
   }
   const Verdict verdict = policy.judge_name(query.question.name);
+  const Rule* const rule = policy.rule_of(verdict);
+  const bool is_meant = verdict.action != Action::kDeny && rule != nullptr &&
+                        rule->to.kind == Destination::Kind::kName;
+  if (!is_meant && completes_refused(now, query.question.name)) {
+    return answer(now, client, query, kFiltered);
+  }
   if (verdict.action == Action::kDeny) {
     if (policy.mode() != PolicyMode::kReport) return refuse(now, client, query, verdict);
-    report(now, client, query, verdict);
+    if (is_to_be_told(now, query.question.name)) report(client, query, verdict);
   }
   if (context_.admission.are_names_enforced()) {
     return resolve_enforced(now, client, query, verdict);
@@ -130,7 +138,7 @@ void Resolver::resolve_enforced(Instant now, const Client& client, const DnsQuer
   const DnsQuestion& question = query.question;
   const bool is_listed = verdict.action != Action::kAsk &&
                          context_.config.policy.is_dns_type_allowed(question.name, question.type);
-  if (!is_listed) return answer(now, client, query, DnsReply{});
+  if (!is_listed && !passes_unlisted(now, client, query)) return;
   if (!has_budget(now, question.name, verdict)) {
     return refuse(now, client, query, past_budget(verdict));
   }
@@ -147,6 +155,24 @@ void Resolver::resolve_addresses(Instant now, const Client& client, const DnsQue
   ask_upstream(now, client, query, is_mapped ? Purpose::kMap : Purpose::kPin);
 }
 
+// Clients ask for HTTPS records by themselves and do without; where they ask for TXT or SRV,
+// somebody waits for it. False where the question has been answered.
+bool Resolver::passes_unlisted(Instant now, const Client& client, const DnsQuery& query) {
+  const DnsQuestion& question = query.question;
+  const Verdict verdict{.action = Action::kDeny, .reason = Reason::kType};
+  if (std::ranges::find(dns_type::kListable, question.type) == dns_type::kListable.end()) {
+    answer(now, client, query, DnsReply{});
+    return false;
+  }
+  const bool is_told = is_to_be_told(now, question.name, question.type);
+  if (context_.config.policy.mode() == PolicyMode::kReport) {
+    if (is_told) report(client, query, verdict);
+    return true;
+  }
+  refuse_with(now, client, query, verdict, DnsReply{}, is_told);
+  return false;
+}
+
 bool Resolver::has_budget(Instant now, const DnsName& name, const Verdict& verdict) {
   const Rule* const rule = context_.config.policy.rule_of(verdict);
   if (rule == nullptr || rule->to.kind != Destination::Kind::kName) return true;
@@ -158,7 +184,12 @@ bool Resolver::has_budget(Instant now, const DnsName& name, const Verdict& verdi
 // The answer waits until the asking process was looked up: it closes its socket over a no.
 void Resolver::refuse(Instant now, const Client& client, const DnsQuery& query,
                       const Verdict& verdict) {
-  if (!is_to_be_told(now, query.question.name)) return answer(now, client, query, kFiltered);
+  refuse_with(now, client, query, verdict, kFiltered, is_to_be_told(now, query.question.name));
+}
+
+void Resolver::refuse_with(Instant now, const Client& client, const DnsQuery& query,
+                           const Verdict& verdict, const DnsReply& reply, bool is_told) {
+  if (!is_told) return answer(now, client, query, reply);
   const DnsName asked = query.question.name.lower_case();
   const Judgement judgement = judgement_of(client, asked, verdict);
   std::array<std::uint8_t, Refusals::kMaxReply> packet{};
@@ -166,19 +197,47 @@ void Resolver::refuse(Instant now, const Client& client, const DnsQuery& query,
   if (!client.stream) {
     const MutableBytes room = room_for(client, query);
     size = write_udp_packet(packet, reply_header(client), client.resolver.port, client.guest.port,
-                            room.first(write_dns_reply(query, kFiltered, room)));
+                            room.first(write_dns_reply(query, reply, room)));
   }
   context_.refusals.refuse_query(now, judgement, query.question.type, Bytes(packet).first(size));
-  if (size == 0) answer(now, client, query, kFiltered);
+  if (size == 0) answer(now, client, query, reply);
 }
 
-bool Resolver::is_to_be_told(Instant now, const DnsName& name) {
-  const std::uint64_t key = siphash(told_key_, name.lower_case().wire());
-  if (std::ranges::any_of(told_, [&](const Told& t) { return t.name == key && now < t.until; })) {
-    return false;
+bool Resolver::is_to_be_told(Instant now, const DnsName& name, std::uint16_t type) {
+  const DnsName whole = name.lower_case();
+  std::array<std::uint8_t, kLongestDnsName + 2> what{};
+  std::ranges::copy(whole.wire(), what.begin());
+  std::size_t size = whole.wire().size();
+  if (type != 0) {
+    what.at(size++) = static_cast<std::uint8_t>(type >> 8);
+    what.at(size++) = static_cast<std::uint8_t>(type);
   }
-  told_[next_told_++ % told_.size()] = Told{.name = key, .until = now + kToldAgain};
-  return true;
+  const std::uint64_t key = siphash(refused_key_, Bytes(what).first(size));
+  const auto known = std::ranges::find(refused_, key, &Refused::name);
+  Refused& refused = known == refused_.end() ? refused_[next_refused_++ % refused_.size()] : *known;
+  const bool is_repetition = known != refused_.end() && now < refused.told_until;
+  refused.name = key;
+  refused.last = now;
+  if (!is_repetition) refused.told_until = now + kToldAgain;
+  return !is_repetition;
+}
+
+bool Resolver::completes_refused(Instant now, const DnsName& name) const {
+  const DnsName whole = name.lower_case();
+  for (const DnsName& domain : context_.config.search) {
+    if (domain.is_root() || !whole.ends_with(domain) || whole == domain) continue;
+    std::array<std::uint8_t, kLongestDnsName> begin{};
+    const std::size_t size = whole.wire().size() - domain.wire().size();
+    // A single label is no name of the public DNS: what it is completed to is meant.
+    if (size == std::size_t{1} + whole.wire()[0]) continue;
+    std::ranges::copy(whole.wire().first(size), begin.begin());  // and the root label
+    const std::uint64_t key = siphash(refused_key_, Bytes(begin).first(size + 1));
+    const bool was_refused = std::ranges::any_of(refused_, [&](const Refused& refused) {
+      return refused.name == key && now < refused.last + kCompletedWithin;
+    });
+    if (was_refused) return true;
+  }
+  return false;
 }
 
 Judgement Resolver::judgement_of(const Client& client, const DnsName& name,
@@ -191,9 +250,7 @@ Judgement Resolver::judgement_of(const Client& client, const DnsName& name,
   return judgement;
 }
 
-void Resolver::report(Instant now, const Client& client, const DnsQuery& query,
-                      const Verdict& verdict) {
-  if (!is_to_be_told(now, query.question.name)) return;
+void Resolver::report(const Client& client, const DnsQuery& query, const Verdict& verdict) {
   const DnsName asked = query.question.name.lower_case();
   context_.refusals.report_query(judgement_of(client, asked, verdict), query.question.type);
 }

@@ -7,6 +7,9 @@
 //   a name that nothing may lead to        NXDOMAIN with EDE 17 (RFC 8914), and no packet to
 //   anybody
 //                                          (REFUSED or SERVFAIL would make a client ask elsewhere)
+//   a refused name, completed with a search domain (stubs do that when they hear NXDOMAIN)
+//                                          the same, unless a rule is for the completed name: who
+//                                          was refused is told to nobody in this form either
 //   a name that only an answered question could lead to
 //                                          its addresses of the pool, and no packet to anybody yet
 //
@@ -17,8 +20,9 @@
 //   pin    A and AAAA: the addresses themselves, which are remembered with the name
 //          (flow/name_pins.h); those that no name leads to, the loopback's say, are left out
 //   both   other types where a rule lists them: their records and nothing else of the response.
-//          All others, HTTPS and SVCB with their keys and hints among them, have no data. Names
-//          under a wildcard have a budget (names/wildcard_budgets.h); past it NXDOMAIN
+//          All others, HTTPS and SVCB with their keys and hints among them, have no data, which is
+//          told of those that a rule could list. Names under a wildcard have a budget
+//          (names/wildcard_budgets.h); past it NXDOMAIN
 //   open   the response, passed back as it is, any type
 //   off    nobody answers: port unreachable
 //
@@ -87,10 +91,11 @@ class Resolver final : private UpstreamAnswers {
     Purpose purpose = Purpose::kPass;
     Family family = Family::kIpv4;  // kMap: that was asked upstream; kPin: of the question
   };
-  // Denials that were told lately: a client asks for A and AAAA, and again.
-  struct Told {
+  // Names that were refused lately: a client asks for A and AAAA, and again.
+  struct Refused {
     std::uint64_t name = 0;
-    Instant until{};
+    Instant told_until{};  // not told once more before
+    Instant last{};
   };
 
   void on_message(Instant now, const Client& client, Bytes message);
@@ -100,16 +105,24 @@ class Resolver final : private UpstreamAnswers {
   void resolve_addresses(Instant now, const Client& client, const DnsQuery& query,
                          const Verdict& verdict);
   [[nodiscard]] const DnsName* pointer_target(const DnsName& name) const;
+  /// Whether the question is a name that was refused a moment ago, with a search domain behind it.
+  [[nodiscard]] bool completes_refused(Instant now, const DnsName& name) const;
   [[nodiscard]] bool has_budget(Instant now, const DnsName& name, const Verdict& verdict);
+  /// A type of record that no rule lists: whether the question goes on all the same.
+  [[nodiscard]] bool passes_unlisted(Instant now, const Client& client, const DnsQuery& query);
   void refuse(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict);
+  /// `is_told`: the denial is told first, and the reply waits for it.
+  void refuse_with(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict,
+                   const DnsReply& reply, bool is_told);
   /// Under report mode.
-  void report(Instant now, const Client& client, const DnsQuery& query, const Verdict& verdict);
+  void report(const Client& client, const DnsQuery& query, const Verdict& verdict);
   /// `name` outlives the result.
   [[nodiscard]] static Judgement judgement_of(const Client& client, const DnsName& name,
                                               const Verdict& verdict);
   [[nodiscard]] static IpHeaderFields reply_header(const Client& client);
-  /// Whether this name is to be told now, and not once more in a short while.
-  [[nodiscard]] bool is_to_be_told(Instant now, const DnsName& name);
+  /// Notes a refusal, of the name or of one `type` of its records. Whether it is to be told now,
+  /// and not once more in a short while.
+  [[nodiscard]] bool is_to_be_told(Instant now, const DnsName& name, std::uint16_t type = 0);
   void ask_upstream(Instant now, const Client& client, const DnsQuery& query, Purpose purpose);
   [[nodiscard]] bool send(Instant now, FlowId id);
 
@@ -136,9 +149,9 @@ class Resolver final : private UpstreamAnswers {
   DnsStreamAnswers* streams_ = nullptr;
   std::vector<std::uint8_t> scratch_;  // the longest message
   GatheredReplies replies_;
-  SipKey told_key_;
-  std::array<Told, 32> told_{};
-  std::size_t next_told_ = 0;
+  SipKey refused_key_;
+  std::array<Refused, 32> refused_{};
+  std::size_t next_refused_ = 0;
 };
 
 }  // namespace cordon

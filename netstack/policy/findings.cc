@@ -133,11 +133,12 @@ Findings look_up(const RuleIndex& index, const Request& request) {
 }
 
 Findings suppose(const RuleIndex& index, const Request& request, const NameIndex::Places& names,
-                 AddressClass address_class, Supposed by_prefix) {
+                 AddressClass address_class, Supposed by_prefix, bool is_resolvable) {
   const auto grant = [&](Purpose purpose) {
     const RuleQuery query = query_of(request, purpose);
-    return std::min(index.find_class(address_class, query),
-                    find_name_grant(index, names, query, address_class));
+    const Match by_name = find_name_grant(index, names, query, address_class);
+    const bool counts_class = is_resolvable || address_class == AddressClass::kPublic;
+    return counts_class ? std::min(index.find_class(address_class, query), by_name) : by_name;
   };
   const auto restraint = [&](Purpose purpose) {
     const RuleQuery query = query_of(request, purpose);

@@ -36,10 +36,12 @@ enum class Supposed : std::uint8_t { kNone, kAllowed, kAsked };
 
 /// For a flow by name that would lead to some address of the class, held by no address rule or by
 /// one that allows or asks (any that covers protocol and port). Request::name is set, `names` are
-/// its places.
+/// its places. Where the name is not `is_resolvable` for another reason, of the rules for classes
+/// only those for @public open anything: to find out whether a name leads to the local network is
+/// to tell it to whoever answers for it.
 [[nodiscard]] Findings suppose(const RuleIndex& index, const Request& request,
                                const NameIndex::Places& names, AddressClass address_class,
-                               Supposed by_prefix);
+                               Supposed by_prefix, bool is_resolvable);
 
 /// Whether a rule restrains (kDeny, kAsk) the request, whatever allows it.
 [[nodiscard]] Match find_restraint(const RuleIndex& index, const Request& request, Purpose purpose);

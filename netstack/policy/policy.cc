@@ -11,22 +11,18 @@ namespace {
 constexpr std::uint16_t kDnsTypeA = 1;      // RFC 1035 section 3.2.2
 constexpr std::uint16_t kDnsTypeAaaa = 28;  // RFC 3596 section 2.1
 
-// Where a name may lead, the likeliest first.
+// Where a name may lead, the likeliest first; rules for names grant the first three.
 constexpr std::array kClassesOfNames{
     AddressClass::kPublic,   AddressClass::kLan,      AddressClass::kVpn,
     AddressClass::kLoopback, AddressClass::kSelf,     AddressClass::kLinkLocal,
     AddressClass::kMetadata, AddressClass::kReserved, AddressClass::kMulticast};
+constexpr std::size_t kGrantedByName = 3;
 
 bool is_better(const Verdict& one, const Verdict& other) {
   const auto rank = [](Action action) {
     return action == Action::kAllow ? 2 : action == Action::kAsk ? 1 : 0;
   };
   return rank(one.action) > rank(other.action);
-}
-
-bool makes_names_possible(const Destination& to) {
-  return to.kind == Destination::Kind::kName ||
-         (to.kind == Destination::Kind::kClass && is_worth_a_lookup(to.address_class));
 }
 
 Destination name_destination(const Request& request, Destination to) {
@@ -74,6 +70,7 @@ bool is_for_want_of_a_rule(const Verdict& verdict) {
     case Reason::kFirstFlight:
     case Reason::kLimit:
     case Reason::kSource:
+    case Reason::kType:
       return false;
   }
   return false;
@@ -101,6 +98,8 @@ std::string_view reason_name(Reason reason) {
       return "limit";
     case Reason::kSource:
       return "source";
+    case Reason::kType:
+      return "type";
   }
   return "unknown";
 }
@@ -168,17 +167,19 @@ AllowedDestination Policy::upstream(const Endpoint& endpoint, Protocol protocol)
                             std::nullopt);
 }
 
-// Only public, lan and vpn addresses are worth a lookup. Where there is one anyway, other classes
-// and address rules may let the flow pass too.
+// Public addresses are worth a lookup, and lan and vpn ones where a rule for the name says so.
+// Where there is one anyway, rules for any class and for addresses may let the flow pass too.
 Policy::Possible Policy::best_possible(const Request& request, const NameIndex::Places& names,
                                        bool is_resolvable) const {
   constexpr std::array kSupposed{Supposed::kNone, Supposed::kAllowed, Supposed::kAsked};
   const auto supposed = std::span(kSupposed).first(is_resolvable ? kSupposed.size() : 1);
+  const auto classes =
+      std::span(kClassesOfNames).first(is_resolvable ? kClassesOfNames.size() : kGrantedByName);
   std::optional<Possible> best;
-  for (const AddressClass address_class : kClassesOfNames) {
-    if (!is_resolvable && !is_worth_a_lookup(address_class)) continue;
+  for (const AddressClass address_class : classes) {
     for (const Supposed by_prefix : supposed) {
-      Possible possible{.findings = suppose(index_, request, names, address_class, by_prefix)};
+      Possible possible{
+          .findings = suppose(index_, request, names, address_class, by_prefix, is_resolvable)};
       possible.verdict = conclude(possible.findings);
       if (!best || is_better(possible.verdict, best->verdict)) best = possible;
       if (best->verdict.action == Action::kAllow) return *best;
@@ -209,13 +210,23 @@ Verdict Policy::judge_name(const DnsName& name) const {
 Policy::Possible Policy::likeliest(const Request& request) const {
   const NameIndex::Places names = index_.places_of(*request.name);
   const Possible possible = best_possible(request, names, false);
-  const bool is_decided = possible.verdict.action == Action::kAllow ||
-                          judge_places(*request.name, names).action == Action::kDeny;
-  return is_decided ? possible : best_possible(request, names, true);
+  if (possible.verdict.action == Action::kAllow) return possible;
+  const Action named = judge_places(*request.name, names).action;
+  if (named == Action::kDeny) return possible;
+  const Possible wider = best_possible(request, names, true);
+  // What only an answer could let be looked up is not looked up to see where it leads.
+  const bool is_too_early = named == Action::kAsk && wider.verdict.action == Action::kAllow;
+  return is_too_early ? possible : wider;
 }
 
 Verdict Policy::judge_unresolved(const Request& request) const {
   return request.name != nullptr ? likeliest(request).verdict : Verdict();
+}
+
+bool Policy::is_allowed_by_name(const Request& request) const {
+  const RuleQuery query{
+      .purpose = Purpose::kAllow, .protocol = request.protocol, .port = request.dialled.port};
+  return static_cast<bool>(index_.find_name(index_.places_of(*request.name), query));
 }
 
 bool Policy::names_are_enforced() const {
@@ -229,14 +240,6 @@ bool Policy::is_dns_type_allowed(const DnsName& name, std::uint16_t type) const 
          index_.is_dns_type_listed(index_.places_of(name), type);
 }
 
-bool Policy::may_resolve_names() const {
-  const bool is_default_enough =
-      input_.default_action != DefaultAction::kDeny || input_.mode != PolicyMode::kEnforce;
-  return is_default_enough || std::ranges::any_of(input_.rules, [](const Rule& rule) {
-           return rule.action != Action::kDeny && makes_names_possible(rule.to);
-         });
-}
-
 const Rule* Policy::rule_of(const Verdict& verdict) const {
   const bool is_known = verdict.rule && *verdict.rule < input_.rules.size();
   return is_known ? &input_.rules[*verdict.rule] : nullptr;
@@ -246,7 +249,11 @@ std::string Policy::remedy(const Request& request, const Verdict& verdict) const
   // What the first flight named instead of the name that was dialled (the request has it).
   const bool is_other_name = verdict.reason == Reason::kFirstFlight && request.name != nullptr &&
                              evaluate(request).reason == Reason::kDefault;
-  const bool is_helped = is_for_want_of_a_rule(verdict) || is_other_name;
+  // Whoever owns a name must not lead a person to open this host.
+  const bool is_lured =
+      verdict.reason == Reason::kRebind && (request.address_class == AddressClass::kSelf ||
+                                            request.address_class == AddressClass::kLoopback);
+  const bool is_helped = !is_lured && (is_for_want_of_a_rule(verdict) || is_other_name);
   if (!is_helped || request.direction == Direction::kInbound) return {};
   // What a name led to is opened by its address alone.
   const bool is_by_name = request.name != nullptr && !request.is_host_door &&

@@ -51,6 +51,7 @@ enum class Reason : std::uint8_t {
   kFirstFlight,  // the guest's first octets named something else
   kLimit,        // a budget, a rate, a number of flows or a time is used up
   kSource,       // a client that a published port is not for
+  kType,         // a DNS question for a type of record that no rule lists
 };
 [[nodiscard]] std::string_view reason_name(Reason reason);
 
@@ -120,13 +121,16 @@ class Policy {
   [[nodiscard]] std::optional<AllowedDestination> allow(const Request& request,
                                                         Verdict& verdict) const;
 
-  /// Whether `name` may be looked up: kDeny where no flow to it could pass. An address rule alone
-  /// makes no name possible, a rule for @public, @lan or @vpn every one. kAsk: only an answer could
-  /// let a flow pass.
+  /// Whether `name` may be looked up: kDeny where no flow to it could pass. A rule for @public
+  /// makes every name possible; one for addresses or for another class none, or whoever may reach a
+  /// printer could tell anybody anything by asking for names. kAsk: only an answer could let a flow
+  /// pass.
   [[nodiscard]] Verdict judge_name(const DnsName& name) const;
   /// A flow by name (Request::name) whose address is not known yet; `dialled` counts for its port
   /// only. kDeny where no address could make it pass, kAsk where only an answer could.
   [[nodiscard]] Verdict judge_unresolved(const Request& request) const;
+  /// Whether a rule for Request::name, which is set, allows protocol and port, whatever else does.
+  [[nodiscard]] bool is_allowed_by_name(const Request& request) const;
   /// Whether flows are to be known by name: there is a name rule, or what the default refuses is
   /// asked or reported.
   [[nodiscard]] bool names_are_enforced() const;
@@ -137,10 +141,6 @@ class Policy {
   /// The witness for a resolver of the host itself (names/ only): upstreams come from the host's
   /// resolv.conf or --dns, never from the guest, and are exempt from the floor.
   [[nodiscard]] static AllowedDestination upstream(const Endpoint& endpoint, Protocol protocol);
-
-  /// Whether any name can lead anywhere: the default lets public addresses be dialled, or a rule is
-  /// for names or a class. Where not, the resolver answers NXDOMAIN and asks nobody.
-  [[nodiscard]] bool may_resolve_names() const;
 
   /// evaluate(), and how it came to be.
   [[nodiscard]] Explanation explain(const Request& request) const;

@@ -36,7 +36,8 @@ void RuleIndex::add_rest(const PolicyInput& input) {
       case Destination::Kind::kClass: {
         const auto at = static_cast<std::size_t>(rule.to.address_class);
         LaneTable::add_intervals(rule, Match(rule, i), false, by_class[at]);
-        if (rule.action == Action::kDeny || !is_worth_a_lookup(rule.to.address_class)) break;
+        const bool is_for_every_name = rule.to.address_class == AddressClass::kPublic;
+        if (rule.action == Action::kDeny || !is_for_every_name) break;
         types_of_every_name_.insert(types_of_every_name_.end(), rule.dns_types.begin(),
                                     rule.dns_types.end());
         break;
@@ -53,11 +54,6 @@ void RuleIndex::add_rest(const PolicyInput& input) {
 bool RuleIndex::is_dns_type_listed(const NameIndex::Places& places, std::uint16_t type) const {
   return std::ranges::find(types_of_every_name_, type) != types_of_every_name_.end() ||
          names_.is_dns_type_listed(places, type);
-}
-
-bool is_worth_a_lookup(AddressClass address_class) {
-  return address_class == AddressClass::kPublic || address_class == AddressClass::kLan ||
-         address_class == AddressClass::kVpn;
 }
 
 }  // namespace cordon

@@ -88,8 +88,4 @@ class RuleIndex {
   std::vector<std::uint16_t> types_of_every_name_;
 };
 
-/// Whether a name that may lead to addresses of this class, and to nothing else, is worth looking
-/// up: public, lan and vpn.
-[[nodiscard]] bool is_worth_a_lookup(AddressClass address_class);
-
 }  // namespace cordon

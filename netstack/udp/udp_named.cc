@@ -11,7 +11,9 @@ std::optional<FlowId> UdpFlows::open_named(Instant now, const FlowKey& key,
                                            const IpPacket& packet) {
   const Judgement judgement = context_.admission.judge_name(Protocol::kUdp, key.guest, key.remote);
   const bool is_quic = key.remote.port == kQuicPort && judgement.request.name != nullptr;
-  if (is_quic && context_.config.names.quic == NameSettings::Quic::kReject) {
+  // A rule for the name that says udp means it.
+  if (is_quic && context_.config.names.quic == NameSettings::Quic::kReject &&
+      !context_.config.policy.is_allowed_by_name(judgement.request)) {
     answer_errno(now, key.guest, packet.packet, ECONNREFUSED);
     return std::nullopt;
   }

@@ -168,6 +168,28 @@ TEST(Echo, IsForgottenAfterAMinute) {  // RFC 5508 REQ-2
   EXPECT_EQ(world.flow_sockets(), 0U);
 }
 
+TEST(Echo, IsReportedWithItsOctetsWhenItOpensAndWhenItEnds) {
+  World world;
+  world.guest_sends(Ping().to("198.51.100.17").id(5).payload("0123456789"));
+  ASSERT_EQ(world.events.flows.size(), 1U);
+  EXPECT_EQ(world.events.flows[0].request.protocol, Protocol::kIcmp);
+  EXPECT_EQ(world.events.flows[0].request.dialled.address, address("198.51.100.17"));
+  EXPECT_EQ(world.events.flows[0].end, std::nullopt);
+  EXPECT_EQ(world.events.flows[0].id, 1U);
+  world.datagram_arrives(world.ping_socket().handle, endpoint("198.51.100.17"),
+                         echo(0, 1, "0123456789"));
+  world.advance(61s);
+  ASSERT_EQ(world.events.flows.size(), 2U);
+  EXPECT_EQ(world.events.flows[1].id, 1U);
+  EXPECT_EQ(world.events.flows[1].end, FlowEnd::kTimedOut);
+  EXPECT_EQ(world.events.flows[1].bytes_up, 18U);
+  EXPECT_EQ(world.events.flows[1].bytes_down, 18U);
+  // What is denied opens no flow.
+  World denying({.deny = {"198.51.100.17"}});
+  denying.guest_sends(Ping().to("198.51.100.17"));
+  EXPECT_TRUE(denying.events.flows.empty());
+}
+
 TEST(Echo, WithTooManyIdentifiersTheOldestGivesWay) {
   World world;
   for (std::uint16_t i = 0; i < kMaxEchoFlows + 10; ++i) {

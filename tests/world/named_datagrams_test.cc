@@ -283,7 +283,7 @@ TEST(NamedUdpTrial, ThereIsRoomForManyAndTheRestKeepTheirFirst) {
 
 // T29: the dial part.
 TEST(NamedQuic, IsRejectedAtOnceSoThatClientsFallBack) {
-  Naming world({.allow = {"ok.example", "udp/ok.example:443"}});
+  Naming world({.allow = {"ok.example", "@public"}});
   fill(world);
   const Endpoint v4 = world.looks_up("ok.example", 443);
   const Endpoint v6 = world.looks_up("ok.example", 443, Family::kIpv6);
@@ -293,12 +293,23 @@ TEST(NamedQuic, IsRejectedAtOnceSoThatClientsFallBack) {
   (void)world.expect_icmp(1, 4);
   EXPECT_TRUE(world.events.denials.empty());
   EXPECT_EQ(world.sockets.opened(OwnerKind::kUdp), 0U);
-  Naming allowed({.allow = {"ok.example", "udp/ok.example:443"},
-                  .names = {.quic = NameSettings::Quic::kByName}});
+  Naming allowed(
+      {.allow = {"ok.example", "@public"}, .names = {.quic = NameSettings::Quic::kByName}});
   fill(allowed);
   allowed.guest_sends(Udp("quic").to(allowed.looks_up("ok.example", 443)));
   allowed.upstreams_answer();
   EXPECT_EQ(allowed.udp_socket().sent.size(), 1U);
+}
+
+TEST(NamedQuic, PassesWhereARuleForTheNameSaysUdp) {
+  Naming world({.allow = {"@public", "ok.example", "udp/ok.example:443", "wild.example"}});
+  fill(world);
+  world.zone["wild.example"] = {"198.51.100.9"};
+  world.guest_sends(Udp("quic").to(world.looks_up("ok.example", 443)));
+  world.upstreams_answer();
+  EXPECT_EQ(world.udp_socket().sent.size(), 1U);
+  world.guest_sends(Udp("quic").to(world.looks_up("wild.example", 443)));
+  (void)world.expect_icmp(3, 3);
 }
 
 // Echo by name.

@@ -41,6 +41,37 @@ TEST(NamesDenied, AreFilteredWithoutAPacketToAnybody) {
   EXPECT_GT(world.host_contacts(), 0U);
 }
 
+// T9: who was refused is not told to the search domains' servers either.
+TEST(NamesDenied, AreRefusedWithASearchDomainToo) {
+  Naming world({.deny = {"evil.example", "nas"}, .search = {"corp.example", "lab.example"}});
+  fill(world);
+  world.zone["evil.example.corp.example"] = {"198.51.100.67"};
+  world.zone["nas.corp.example"] = {"198.51.100.68"};
+  world.zone["other.example.corp.example"] = {"198.51.100.69"};
+  for (const char* name : {"evil.example", "evil.example.corp.example", "Evil.Example.LAB.example",
+                           "evil.example.corp.example"}) {
+    EXPECT_EQ(world.resolves(name).rcode, 3) << name;
+    EXPECT_EQ(world.resolves(name, 28).rcode, 3) << name;
+  }
+  EXPECT_EQ(world.host_contacts(), 0U);
+  EXPECT_EQ(world.events.denials.size(), 1U) << "what a stub makes of the name is no news";
+  // A single label is meant to be completed.
+  EXPECT_EQ(world.resolves("nas").rcode, 3);
+  EXPECT_EQ(world.resolves("nas.corp.example").rcode, 0);
+  // The allowed twins: a name that nobody refused, and one that is meant by itself.
+  EXPECT_EQ(world.resolves("other.example").rcode, 3);
+  EXPECT_EQ(world.resolves("other.example.corp.example").rcode, 0);
+  world.advance(11s);
+  EXPECT_EQ(world.resolves("evil.example.corp.example").rcode, 0);
+}
+
+TEST(NamesDenied, MayBeAllowedWithASearchDomain) {
+  Naming world({.allow = {"*.corp.example"}, .search = {"corp.example"}});
+  world.zone["db.eu.corp.example"] = {"198.51.100.67"};
+  EXPECT_EQ(world.resolves("db.eu").rcode, 3);
+  EXPECT_EQ(world.resolves("db.eu.corp.example").addresses.size(), 1U);
+}
+
 // T2: whatever server the guest means to ask.
 TEST(NamesDenied, AreFilteredWhoeverIsAsked) {
   Naming world(leak_policy());
@@ -79,6 +110,27 @@ TEST(NamesTypes, ThatNoRuleListsHaveNoDataAndAreNotPassedOn) {
   world.guest_sends(Udp().to("8.8.8.8:53").payload(chaos));
   EXPECT_EQ(read_dns(world.expect_udp().payload).rcode, 4);
   EXPECT_EQ(world.host_contacts(), 0U);
+}
+
+TEST(NamesTypes, ThatARuleCouldListAreTold) {
+  Naming world(leak_policy());
+  fill(world);
+  for (int i = 0; i < 2; ++i) {
+    for (const std::uint16_t type : {16, 33, 65, 64, 12}) {
+      EXPECT_EQ(world.resolves("ok.example", type).rcode, 0) << type;
+    }
+  }
+  EXPECT_EQ(world.host_contacts(), 0U);
+  ASSERT_EQ(world.events.denials.size(), 2U) << "once each";
+  EXPECT_EQ(world.events.denials[0].verdict.reason, Reason::kType);
+  EXPECT_EQ(world.events.denials[0].query_type, 16);
+  EXPECT_EQ(world.events.denials[1].query_type, 33);
+  // In report mode they go on.
+  Naming reporting({.allow = {"ok.example"}, .mode = PolicyMode::kReport});
+  reporting.asks("ok.example", 16);
+  EXPECT_EQ(reporting.sockets.opened(OwnerKind::kDns), 1U);
+  ASSERT_EQ(reporting.events.denials.size(), 1U);
+  EXPECT_TRUE(reporting.events.denials[0].is_only_reported);
 }
 
 TEST(NamesTypes, ThatARuleListsArePassedOnAlone) {

@@ -53,6 +53,9 @@ TranslatorConfig make_config(const WorldOptions& options) {
   config.names = options.names;
   config.start = Instant{} + options.uptime;
   for (const std::string& text : options.upstreams) config.upstreams.push_back(endpoint(text));
+  for (const std::string& text : options.search) {
+    config.search.push_back(DnsName::parse(text).value());
+  }
   config.reports_flows = options.reports_flows;
   config.introduces_flows = options.introduces_flows;
   return config;

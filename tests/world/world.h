@@ -32,6 +32,7 @@ struct WorldOptions {
   RuleLimits limits;                     // of everything
   std::function<void(Rule&)> each_rule;  // what the strings do not say
   std::vector<std::string> upstreams = {"198.51.100.53:53", "198.51.100.54:53"};
+  std::vector<std::string> search;  // domains, of the guest's resolv.conf
   std::uint16_t mtu = 1500;
   bool has_udp_trains = true;
   bool reports_flows = true;

@@ -96,6 +96,10 @@ TEST(PolicyExplain, TellsOfANameBeforeItIsResolved) {
       {"public -.org.example", "tcp a.org.example 22",
        "name: a.org.example, if it leads to a public address | deny 0: a rule denies it!"},
       {"deny +@lan", "tcp nas.home.example 445",
+       "name: nas.home.example, if it leads to a public address | deny: no rule denies it | ask: "
+       "no "
+       "rule asks | allow: no rule allows it | default: the default is deny!"},
+      {"deny +@lan +nas.home.example", "tcp nas.home.example 445",
        "name: nas.home.example, if it leads to a lan address | floor 0: a rule opens it | deny: no "
        "rule denies it | ask: no rule asks | allow 0: a rule allows it!"},
   };

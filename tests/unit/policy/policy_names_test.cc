@@ -299,12 +299,14 @@ constexpr Row kJudgeRows[] = {
     {"deny +db.corp!private -@public", "tcp db.corp 443", "allow rule 0 / allow rule 0"},
     {"deny +db.corp!private -@public -@lan", "tcp db.corp 80", "allow rule 0 / allow rule 0"},
     {"deny +db.corp!private -@public -@lan -@vpn", "tcp db.corp 80", "deny rule 1 / deny rule 1"},
-    // Class rules make every name possible, address rules none.
+    // Rules for @public make every name possible, those for other classes and for addresses none.
     {"deny +@public", "tcp pypi.org 443", "allow rule 0 / allow rule 0"},
     {"deny +@public:22", "tcp pypi.org 443", "allow rule 0 / deny default"},
-    {"deny +@lan", "tcp pypi.org 443", "allow rule 0 / allow rule 0"},
-    {"deny +@vpn", "tcp pypi.org 443", "allow rule 0 / allow rule 0"},
-    {"deny ?@vpn", "tcp pypi.org 443", "ask rule 0 / ask rule 0"},
+    {"deny ?@public:22", "tcp pypi.org 22", "ask rule 0 / ask rule 0"},
+    {"deny +@lan", "tcp pypi.org 443", "deny default / deny default"},
+    {"deny +@vpn", "tcp pypi.org 443", "deny default / deny default"},
+    {"deny ?@vpn", "tcp pypi.org 443", "deny default / deny default"},
+    {"deny mode=ask +@lan", "tcp pypi.org 443", "ask default / ask default"},
     {"deny +@self +@loopback +@metadata", "tcp pypi.org 443", "deny default / deny default"},
     {"deny +9.9.9.9 +0.0.0.0/0", "tcp pypi.org 443", "deny default / deny default"},
     {"deny +host:443", "tcp pypi.org 443", "deny default / deny default"},
@@ -312,6 +314,9 @@ constexpr Row kJudgeRows[] = {
     {"deny +pypi.org +9.9.9.9:22", "tcp pypi.org 22", "allow rule 0 / allow rule 1"},
     {"deny +pypi.org ?9.9.9.9:22", "tcp pypi.org 22", "allow rule 0 / ask rule 1"},
     {"deny +pypi.org +@loopback:22", "tcp pypi.org 22", "allow rule 0 / allow rule 1"},
+    {"deny +pypi.org +@lan:22", "tcp pypi.org 22", "allow rule 0 / allow rule 1"},
+    {"deny +pypi.org +@lan:22", "tcp npmjs.org 22", "deny default / deny default"},
+    {"deny +pypi.org ?@vpn:22", "tcp pypi.org 22", "allow rule 0 / ask rule 1"},
     {"deny +pypi.org +9.9.9.9:22", "tcp pypi.org 23", "allow rule 0 / deny default"},
     {"deny +pypi.org +9.9.9.9:22 -pypi.org:22", "tcp pypi.org 22", "allow rule 0 / deny rule 2"},
 };
@@ -465,7 +470,9 @@ TEST(PolicyRemedy, NamesWhatTheGuestDialled) {
       {"deny -9.0.0.0/8", "tcp 9.9.9.9 443 public evil.example", ""},
       // What a name led to is opened by its address.
       {"deny +evil.example", "tcp 10.1.2.3 443 lan evil.example", "--allow 10.1.2.3:443"},
-      {"deny +evil.example", "tcp 127.0.0.1 443 self evil.example", "--allow @self:443"},
+      // But nobody's name is a reason to open this host.
+      {"deny +evil.example", "tcp 127.0.0.1 443 self evil.example", ""},
+      {"deny +evil.example", "tcp 127.0.0.1 443 loopback evil.example", ""},
       // Names that no rule can hold.
       {"deny", "tcp com 443", "--allow com"},
       {"deny", "tcp localhost 443", ""},

@@ -264,19 +264,6 @@ TEST(PolicyAllow, GivesAWitnessOnlyWhereTheAnswerIsYes) {
   EXPECT_EQ(describe(verdict), "deny floor");
 }
 
-TEST(PolicyNames, MayBeResolvedOnlyWhereTheyCanLeadSomewhere) {
-  EXPECT_TRUE(make_policy("public").may_resolve_names());
-  EXPECT_TRUE(make_policy("public -@public").may_resolve_names());
-  EXPECT_FALSE(make_policy("deny").may_resolve_names());
-  EXPECT_TRUE(make_policy("deny +@public:443").may_resolve_names());
-  EXPECT_TRUE(make_policy("deny +@lan").may_resolve_names());
-  EXPECT_TRUE(make_policy("deny +@vpn").may_resolve_names());
-  EXPECT_FALSE(make_policy("deny -@public").may_resolve_names());
-  EXPECT_FALSE(make_policy("deny +@self +@loopback +@metadata").may_resolve_names());
-  EXPECT_FALSE(make_policy("deny +9.9.9.9 +0.0.0.0/0 +host:80").may_resolve_names());
-  EXPECT_FALSE(Policy().may_resolve_names());
-}
-
 struct RemedyRow {
   const char* policy;
   const char* request;
