@@ -73,6 +73,7 @@ Result<SandboxPlan> plan_sandbox(const RunOptions& options, const HostFacts& hos
   plan.workers = options.workers.value_or(default_workers(host.processors));
   TranslatorConfig& translator = plan.translator;
   translator.upstreams = upstreams_of(options, host.resolv_conf);
+  translator.search = search_domains(host.resolv_conf);
   const auto used = with_upstreams(host.networks, translator.upstreams);
   CORDON_TRY(translator.v4, link_family(Family::kIpv4, options.subnet_v4, used));
   CORDON_TRY(translator.v6, link_family(Family::kIpv6, options.subnet_v6, used));

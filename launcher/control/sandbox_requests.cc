@@ -8,6 +8,7 @@
 
 #include "launcher/clock.h"
 #include "launcher/control/control_client.h"
+#include "launcher/events/event_text.h"
 #include "netstack/policy/destination.h"
 #include "netstack/translator.h"
 
@@ -16,6 +17,27 @@ namespace {
 
 constexpr std::uint64_t kLongestFor = 366ULL * 24 * 3600;
 constexpr Duration kListPatience = std::chrono::seconds(3);
+
+// A deny is stronger than what was just allowed: nothing has changed then, which is to be known.
+std::string still_denied(const Destination& to, const Policy& policy) {
+  Request request;
+  request.protocol = to.protocol.value_or(Protocol::kTcp);
+  request.dialled.port = to.ports.ranges().front().first;
+  request.is_host_door = to.kind == Destination::Kind::kHostDoor;
+  const bool is_name =
+      to.kind == Destination::Kind::kName && to.pattern.kind == NamePattern::Kind::kExact;
+  if (is_name) request.name = &to.pattern.name;
+  if (to.kind == Destination::Kind::kPrefix) {
+    if (to.prefix.length() != to.prefix.address().bits()) return {};
+    request.dialled.address = to.prefix.address();
+    request.address_class = registry_class(request.dialled.address);
+  }
+  const bool is_one = is_name || request.is_host_door || to.kind == Destination::Kind::kPrefix;
+  if (!is_one) return {};
+  const Verdict verdict = is_name ? policy.judge_unresolved(request) : policy.evaluate(request);
+  if (verdict.action != Action::kDeny || verdict.reason != Reason::kRule) return {};
+  return fmt::format("; it stays denied by {}", rule_text(verdict, policy));
+}
 
 }  // namespace
 
@@ -158,8 +180,9 @@ void SandboxRequests::change_rules(ClientId client, const Json& request, Action 
       .to = *to, .action = action, .text = text, .origin = fmt::format("cordon {}", verb)};
   parts_.live.add(rule, seconds == 0 ? kNever : monotonic_now() + std::chrono::seconds(seconds));
   apply_policy();
-  const std::string words = seconds == 0 ? fmt::format("{} {} for the rest of this run", verb, text)
-                                         : fmt::format("{} {} for {} s", verb, text, seconds);
+  std::string words = seconds == 0 ? fmt::format("{} {} for the rest of this run", verb, text)
+                                   : fmt::format("{} {} for {} s", verb, text, seconds);
+  if (action == Action::kAllow) words += still_denied(*to, parts_.live.current());
   Json event = begin_event(unix_milliseconds_now(), "policy");
   event["text"] = words;
   parts_.log.tell(event, {});
@@ -179,6 +202,7 @@ void SandboxRequests::reload(ClientId client, const Json& request) {
     return fail(client, fmt::format("{}\nthe policy stays as it was", loaded.error().message()));
   }
   parts_.live.replace(*std::move(loaded));
+  if (!file.empty()) facts_.policy_files = {file};
   apply_policy();
   const std::string words =
       fmt::format("policy reloaded: {} rules", parts_.live.current().rules().size());

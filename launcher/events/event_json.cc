@@ -53,6 +53,10 @@ void put_request(Json& json, std::uint32_t id, const Request& request) {
   json["protocol"] = protocol_name(request.protocol);
   json["guest"] = guest_text(request);
   if (request.name != nullptr) json["name"] = escape_text(request.name->to_string());
+  if (is_unresolved(request)) {
+    json["destination"] = peer_text(request);
+    return;
+  }
   json["destination"] = request.protocol == Protocol::kIcmp ? request.dialled.address.to_string()
                                                             : request.dialled.to_string();
   if (request.is_host_door) json["host_door"] = true;

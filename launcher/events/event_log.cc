@@ -67,7 +67,9 @@ EventLog::EventLog(Verbosity verbosity, int stderr_fd, UniqueFd log)
 
 bool EventLog::is_twin_of_last_query(const Denial& denial) {
   if (denial.kind != Denial::Kind::kQuery || denial.request.name == nullptr) return false;
-  const std::string name = denial.request.name->lower_case().to_string();
+  std::string name = denial.request.name->lower_case().to_string();
+  // A name that is refused is refused whatever is asked of it; of types one after another is told.
+  if (denial.verdict.reason == Reason::kType) name += " " + query_type_text(denial.query_type);
   const Instant now = monotonic_now();
   const bool is_twin = name == last_query_ && now - last_query_at_ < kSameQueryPause;
   last_query_ = name;

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "launcher/policy/policy_values.h"
+#include "launcher/policy/policy_words.h"
+#include "netstack/flow/translator_config.h"
 
 namespace cordon {
 namespace {
@@ -74,6 +76,27 @@ std::string limit_remedy(const Verdict& verdict, const Policy& policy) {
   return fmt::format("raise {}{} of rule{} at {}", key, now, label, escape_text(rule->origin));
 }
 
+// Of the addresses that stand for names inside, which no rule is about.
+bool is_of_pool(const IpAddress& address) {
+  const NameSettings names;
+  return names.pool_v4.contains(address) || names.pool_v6.contains(address);
+}
+
+bool is_pointer_name(const DnsName& name) {
+  return name.ends_with(*DnsName::parse("in-addr.arpa")) ||
+         name.ends_with(*DnsName::parse("ip6.arpa"));
+}
+
+// A rule for a name does not let every type of record be asked for.
+std::string question_remedy(const Denial& denial, const std::string& by_name) {
+  for (const Word<std::uint16_t>& type : kDnsTypes) {
+    if (type.value != denial.query_type) continue;
+    return fmt::format("dns = [\"{}\"] in a [[rule]] for {}", type.text,
+                       escape_text(denial.request.name->to_string()));
+  }
+  return by_name;
+}
+
 std::string by_text(const std::optional<GuestProcess>& process) {
   if (!process) return {};
   return fmt::format(" by pid {} ({})", process->pid, escape_text(process->program));
@@ -97,6 +120,11 @@ std::string escape_text(std::string_view text) {
     }
   }
   return escaped;
+}
+
+bool is_unresolved(const Request& request) {
+  const IpAddress& address = request.dialled.address;
+  return request.name != nullptr && (is_of_pool(address) || address.is_unspecified());
 }
 
 std::string peer_text(const Request& request) {
@@ -146,13 +174,24 @@ std::string remedy_text(const Denial& denial, const Policy& policy) {
   }
   if (denial.verdict.reason == Reason::kLimit) return limit_remedy(denial.verdict, policy);
   Request request = denial.request;
+  const bool is_query = denial.kind == Denial::Kind::kQuery && request.name != nullptr;
+  if (is_query && is_pointer_name(*request.name)) return {};
+  const bool is_of_nobody =
+      is_of_pool(request.dialled.address) &&
+      (request.name == nullptr || IpAddress::parse(request.name->to_string()).has_value());
+  if (is_of_nobody) return {};
   // A question is about the name as such: what will be dialled nobody knows yet, least of all that
   // it is what DNS was asked over.
-  if (denial.kind == Denial::Kind::kQuery) {
+  if (is_query) {
     request.protocol = Protocol::kTcp;
     request.dialled = {};
   }
   std::string remedy = policy.remedy(request, denial.verdict);
+  if (is_query && (!remedy.empty() || denial.verdict.reason == Reason::kType)) {
+    if (const std::string by_type = question_remedy(denial, remedy); by_type != remedy) {
+      return by_type;
+    }
+  }
   if (!remedy.empty() && policy.default_action() == DefaultAction::kAllowPublic) {
     remedy = "--allow @public " + remedy;
   }
@@ -206,6 +245,12 @@ std::string denial_text(const Denial& denial, const Policy& policy,
   const bool is_about_class =
       denial.verdict.reason == Reason::kFloor || denial.verdict.reason == Reason::kRebind;
   if (is_about_class) text += fmt::format(" class={}", class_name(request.address_class));
+  if (denial.verdict.reason == Reason::kRebind) {
+    text += fmt::format(" address={}", request.dialled.address.to_string());
+  }
+  if (denial.verdict.reason == Reason::kType) {
+    text += fmt::format(" type={}", query_type_text(denial.query_type));
+  }
   if (denial.verdict.limit != Limit::kNone) {
     text += fmt::format(" limit={}", limit_name(denial.verdict.limit));
   }

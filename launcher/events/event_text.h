@@ -6,8 +6,8 @@
 //     opened tcp registry.npmjs.org:443 flow=3
 //
 // `rule=` is `default`, `floor` (with ` class=lan` or the like), `scope`, `rebind`, `no-name`,
-// `first-flight`, `limit` (with ` limit=up` or the like), `source`, or the rule that decided as it
-// is written:
+// `first-flight`, `limit` (with ` limit=up` or the like), `source`, `type`, or the rule that
+// decided as it is written; after `rebind` stands what the name led to, ` address=10.1.2.3`:
 // `--deny=198.51.100.7`, `policy.toml:12`. Octets that come from the guest (programs' names,
 // queried names) are escaped.
 #pragma once
@@ -29,6 +29,8 @@ namespace cordon {
 /// strerror() of it.
 [[nodiscard]] std::string_view error_text(int code);
 
+/// A flow by name that was judged before its name was looked up: what is dialled is not known.
+[[nodiscard]] bool is_unresolved(const Request& request);
 /// What the guest asked for: "evil.example:443", "198.51.100.7:443", "host:5432"; without a port
 /// for icmp and for a DNS question.
 [[nodiscard]] std::string peer_text(const Request& request);

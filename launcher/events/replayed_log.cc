@@ -7,6 +7,7 @@
 
 #include "launcher/control/control_client.h"
 #include "launcher/events/event_text.h"
+#include "launcher/policy/policy_words.h"
 
 namespace cordon {
 namespace {
@@ -38,21 +39,52 @@ struct Recorded {
   Request request;
   std::optional<DnsName> name;
   bool is_query = false;
+  bool is_unresolved = false;  // denied before its name was looked up
 };
 
-// False where something that is there cannot be read.
-bool take_ends(const Json& line, bool is_query, Request& request) {
-  if (const auto guest = parse_endpoint(text_of(line, "guest"))) request.guest = *guest;
-  const auto destination = parse_endpoint(text_of(line, "destination"));
-  if (destination) request.dialled = *destination;
-  return destination || is_query;
+// The port of "api.example:443", where a name was not looked up; 0 of "api.example" (icmp).
+std::optional<std::uint16_t> parse_port_of_name(std::string_view text, std::string_view name) {
+  if (name.empty() || !text.starts_with(name)) return std::nullopt;
+  text.remove_prefix(name.size());
+  if (text.empty()) return std::uint16_t{0};
+  std::uint16_t port = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data() + 1, end, port);
+  const bool is_port = text[0] == ':' && parsed.ec == std::errc{} && parsed.ptr == end;
+  return is_port ? std::optional(port) : std::nullopt;
 }
 
-AddressClass class_of(const Json& line, const IpAddress& address, const Policy& policy) {
-  for (const ClassOverride& moved : policy.overrides()) {
-    if (moved.prefix.contains(address)) return moved.address_class;
+// False where something that is there cannot be read.
+bool take_ends(const Json& line, Recorded& recorded) {
+  Request& request = recorded.request;
+  if (const auto guest = parse_endpoint(text_of(line, "guest"))) request.guest = *guest;
+  const std::string text = text_of(line, "destination");
+  if (const auto destination = parse_endpoint(text)) {
+    request.dialled = *destination;
+    return true;
   }
-  return parse_class(text_of(line, "class")).value_or(registry_class(address));
+  if (recorded.is_query) return true;
+  const auto port = parse_port_of_name(text, text_of(line, "name"));
+  recorded.is_unresolved = port.has_value();
+  if (port) request.dialled.port = *port;
+  return port.has_value();
+}
+
+// What the policy declares moves an address as it does on the host (address/classes.cc), as far as
+// the recorded class tells what the host's routes said.
+AddressClass class_of(const Json& line, const IpAddress& address, const Policy& policy) {
+  const AddressClass recorded =
+      parse_class(text_of(line, "class")).value_or(registry_class(address));
+  const bool is_fixed = recorded == AddressClass::kSelf || recorded == AddressClass::kMetadata ||
+                        recorded == AddressClass::kLoopback || recorded == AddressClass::kMulticast;
+  if (is_fixed) return recorded;
+  for (const ClassOverride& moved : policy.overrides()) {
+    if (!moved.prefix.contains(address)) continue;
+    const bool may_move =
+        moved.address_class != AddressClass::kPublic || recorded == AddressClass::kReserved;
+    return may_move ? moved.address_class : recorded;
+  }
+  return recorded;
 }
 
 std::optional<Recorded> read(const Json& line, const Policy& policy) {
@@ -60,7 +92,7 @@ std::optional<Recorded> read(const Json& line, const Policy& policy) {
   Request& request = recorded.request;
   recorded.is_query = !text_of(line, "query_type").empty();
   const auto protocol = parse_protocol(text_of(line, "protocol"));
-  if (!protocol || !take_ends(line, recorded.is_query, request)) return std::nullopt;
+  if (!protocol || !take_ends(line, recorded)) return std::nullopt;
   request.protocol = *protocol;
   const bool is_inbound = text_of(line, "direction") == "inbound";
   request.direction = is_inbound ? Direction::kInbound : Direction::kOutbound;
@@ -94,10 +126,17 @@ void ReplayedLog::add_line(std::string_view text) {
   if (recorded->name) request.name = &*recorded->name;
   Denial denial{.kind = recorded->is_query ? Denial::Kind::kQuery : Denial::Kind::kFlow,
                 .request = request};
-  denial.verdict =
-      recorded->is_query ? policy_.judge_name(*recorded->name) : policy_.evaluate(request);
-  const std::string what =
+  const auto type = value_of(kDnsTypes, text_of(*line, "query_type"));
+  denial.query_type = type.value_or(0);
+  denial.verdict = recorded->is_query        ? policy_.judge_name(*recorded->name)
+                   : recorded->is_unresolved ? policy_.judge_unresolved(request)
+                                             : policy_.evaluate(request);
+  const bool is_unlisted = type && denial.verdict.action == Action::kAllow &&
+                           !policy_.is_dns_type_allowed(*recorded->name, *type);
+  if (is_unlisted) denial.verdict = {.action = Action::kDeny, .reason = Reason::kType};
+  std::string what =
       recorded->is_query ? "dns " + escape_text(request.name->to_string()) : way_text(request);
+  if (type) what += " " + query_type_text(*type);
   const auto [known, is_new] = by_what_.try_emplace(what, flows_.size());
   if (is_new) {
     flows_.push_back({.what = what,

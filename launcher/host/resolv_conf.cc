@@ -99,11 +99,20 @@ ResolvConf parse_resolv_conf(std::string_view text) {
 }
 
 std::string guest_resolv_conf(const ResolvConf& host, const IpAddress& resolver) {
-  std::string text = "# Made by cordon: the sandbox's resolver asks the host's DNS servers.\n";
+  std::string text = "# Made by cordon: this is the sandbox's own resolver.\n";
   text += fmt::format("nameserver {}\n", resolver.to_string());
   if (!host.search.empty()) text += fmt::format("search {}\n", host.search);
   if (!host.options.empty()) text += fmt::format("options {}\n", fmt::join(host.options, " "));
   return text;
+}
+
+std::vector<DnsName> search_domains(const ResolvConf& host) {
+  std::vector<DnsName> domains;
+  std::string_view rest = host.search;
+  for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
+    if (const auto domain = DnsName::parse(word)) domains.push_back(domain->lower_case());
+  }
+  return domains;
 }
 
 std::string guest_resolv_conf_without_dns() {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "netstack/address/ip_address.h"
+#include "netstack/wire/dns_name.h"
 
 namespace cordon {
 
@@ -31,6 +32,9 @@ struct ResolvConf {
 
 /// The guest's file. `resolver` is the address inside that answers.
 [[nodiscard]] std::string guest_resolv_conf(const ResolvConf& host, const IpAddress& resolver);
+
+/// The domains of its search list that are names.
+[[nodiscard]] std::vector<DnsName> search_domains(const ResolvConf& host);
 
 /// The guest's file where --dns off was given: no server, and a comment that says why.
 [[nodiscard]] std::string guest_resolv_conf_without_dns();

@@ -1,6 +1,7 @@
 #include "launcher/policy/learned_policy.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -226,6 +227,18 @@ void add_names_not_dialled(std::vector<Line>& lines, const LearnedRun& run,
   if (more > 0) lines.back().why += fmt::format(" (and {} more such names)", more);
 }
 
+void add_records_asked(std::vector<Line>& lines, const LearnedRun& run) {
+  for (const LearnedRecords& one : run.records_asked) {
+    std::vector<std::string> types;
+    for (const std::string& type : one.types) types.push_back(fmt::format("\"{}\"", type));
+    lines.push_back({.rule = one.name,
+                     .why = fmt::format("was asked for {0} records and had none: they are answered "
+                                        "by a [[rule]] with dns = [{1}]",
+                                        fmt::join(one.types, ", "), fmt::join(types, ", ")),
+                     .is_comment = true});
+  }
+}
+
 std::string classes_text(std::span<const ClassOverride> classes) {
   std::map<AddressClass, std::vector<std::string>> prefixes;
   for (const ClassOverride& moved : classes) {
@@ -242,15 +255,18 @@ std::string classes_text(std::span<const ClassOverride> classes) {
 std::string quoted(const std::string& text) { return fmt::format("\"{}\",", text); }
 
 std::string list_text(std::string_view key, const std::vector<Line>& lines) {
-  if (lines.empty()) return fmt::format("{} = []\n", key);
-  std::size_t width = 0;
+  // As `cordon policy fmt` has it: under the `default` before it; rules in line with rules,
+  // comments with comments.
+  if (lines.empty()) return fmt::format("{:<7} = []\n", key);
+  std::array<std::size_t, 2> widths{};
   for (const Line& line : lines) {
-    width = std::max(width, quoted(line.rule).size() + (line.is_comment ? 2 : 0));
+    std::size_t& width = widths.at(line.is_comment ? 1 : 0);
+    width = std::max(width, quoted(line.rule).size());
   }
   std::string text = fmt::format("{} = [\n", key);
   for (const Line& line : lines) {
-    const std::string rule = (line.is_comment ? "# " : "") + quoted(line.rule);
-    text += fmt::format("  {:<{}}  # {}\n", rule, width, line.why);
+    text += fmt::format("  {}{:<{}} # {}\n", line.is_comment ? "# " : "", quoted(line.rule),
+                        widths.at(line.is_comment ? 1 : 0), line.why);
   }
   return text + "]\n";
 }
@@ -297,6 +313,13 @@ void Learner::on_flow(std::int64_t unix_milliseconds, const FlowReport& report,
 
 void Learner::on_denial(std::int64_t unix_milliseconds, const Denial& denial,
                         const std::optional<GuestProcess>& process) {
+  const Request& request = denial.request;
+  if (denial.verdict.reason == Reason::kType && request.name != nullptr) {
+    const std::string name = escape_text(request.name->lower_case().to_string());
+    if (records_.size() < kMostDestinations || records_.contains(name)) {
+      records_[name].insert(query_type_text(denial.query_type));
+    }
+  }
   if (denial.kind != Denial::Kind::kFlow) return;
   LearnedDestination* const one = at(unix_milliseconds, denial.request, true, process);
   if (one != nullptr) ++one->flows;
@@ -319,6 +342,15 @@ std::vector<LearnedName> Learner::names_not_dialled() const {
   }
   std::ranges::stable_sort(names, {}, &LearnedName::first_seen_unix_milliseconds);
   return names;
+}
+
+std::vector<LearnedRecords> Learner::records_asked() const {
+  std::vector<LearnedRecords> all;
+  all.reserve(records_.size());
+  for (const auto& [name, types] : records_) {
+    all.push_back({.name = name, .types = {types.begin(), types.end()}});
+  }
+  return all;
 }
 
 std::vector<LearnedDestination> Learner::destinations() const {
@@ -345,6 +377,7 @@ std::string learned_policy(const LearnedRun& run, const PolicyLore& lore) {
   add_addresses(allow, left);
   allow.insert(allow.end(), comments.begin(), comments.end());
   add_names_not_dialled(allow, run, presets, lore);
+  add_records_asked(allow, run);
   std::string text = fmt::format(
       "# What `{}` reached on {}, as cordon learn saw it.\n"
       "# It allows what one run did: read it before you rely on it.\n"

@@ -5,7 +5,8 @@
 // under one parent become a suffix rule, where the parent is nobody's to sell names under; the rest
 // are rules for themselves. What only a rule for a floor class would open stands there as a
 // comment, with its reason, for a person to decide; so do names that were looked up and never
-// dialled, which such a policy does not answer. Every line says why it is there.
+// dialled, which such a policy does not answer, and types of records that it would have to list.
+// Every line says why it is there.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +48,12 @@ struct LearnedName {
   std::int64_t first_seen_unix_milliseconds = 0;
 };
 
+/// Types of records that a name was asked for beside A and AAAA, and that no rule listed.
+struct LearnedRecords {
+  std::string name;
+  std::vector<std::string> types;
+};
+
 /// Gathers what the translator tells.
 class Learner {
  public:
@@ -59,12 +66,15 @@ class Learner {
   [[nodiscard]] std::vector<LearnedDestination> destinations() const;
   /// The names that no flow went to, likewise.
   [[nodiscard]] std::vector<LearnedName> names_not_dialled() const;
+  /// By name.
+  [[nodiscard]] std::vector<LearnedRecords> records_asked() const;
 
  private:
   LearnedDestination* at(std::int64_t unix_milliseconds, const Request& request, bool is_denied,
                          const std::optional<GuestProcess>& process);
   std::map<std::string, LearnedDestination> seen_;
   std::map<std::string, LearnedName> resolved_;
+  std::map<std::string, std::set<std::string>> records_;  // the types by name
 };
 
 /// Presets and public suffixes, as learned_policy() needs them; tests bring their own.
@@ -85,6 +95,7 @@ struct LearnedRun {
   std::string date;  // "2026-01-31"
   std::vector<LearnedDestination> destinations;
   std::vector<LearnedName> names_not_dialled;
+  std::vector<LearnedRecords> records_asked;
   std::vector<ClassOverride> classes;  // that were given: without them the rules mean less
 };
 

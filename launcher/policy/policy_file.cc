@@ -224,7 +224,9 @@ class FileReader {
     read_dns_types(reader, rule);
     reader.refuse_unknown_keys();
     const bool is_action_known = action || reader.find("action") == nullptr;
-    if (reader.find("to") == nullptr) {
+    const toml::node* const to_node = reader.find("to");
+    const bool is_empty = to_node != nullptr && to_node->is_array() && to_node->as_array()->empty();
+    if (to_node == nullptr || is_empty) {
       reader.refuse(reader.place(), "the rule says nothing: add to = [\"DESTINATION\"]");
     }
     for (const Placed<std::string>& text : targets) {

@@ -30,7 +30,8 @@ int strictness(DefaultAction action) {
 
 class PolicyMerger {
  public:
-  explicit PolicyMerger(std::span<const std::string> folders) : folders_(folders) {}
+  PolicyMerger(const RunOptions& given, std::span<const std::string> folders)
+      : given_(given), folders_(folders) {}
 
   Status add_option_policy(const std::string& text) {
     FoundPolicy policy{.name = text, .path = text};
@@ -96,14 +97,22 @@ class PolicyMerger {
     return {};
   }
 
+  /// What beats the files, for keys that have such a one.
+  struct Option {
+    std::string_view name;
+    bool is_given = false;
+  };
+
   template <class T>
-  void merge_setting(std::string_view key, Setting<T>& into, Setting<T>& from) {
-    if (!from) return;
+  void merge_setting(std::string_view key, Setting<T>& into, Setting<T>& from,
+                     const Option& option = {}) {
+    if (!from || option.is_given) return;
     if (into && !(into->value == from->value)) {
       problems_.push_back(
-          {from->place, fmt::format("{} is set to something else in {}; remove one of "
-                                    "them, or decide by an option",
-                                    key, into->place.line_string())});
+          {from->place,
+           fmt::format("{} is set to something else in {}; remove one of them{}", key,
+                       into->place.line_string(),
+                       option.name.empty() ? "" : fmt::format(", or decide by {}", option.name))});
       return;
     }
     into = std::move(from);
@@ -131,9 +140,11 @@ class PolicyMerger {
           strictness(file.default_action->value) > strictness(merged_.default_action->value);
       if (is_stricter) merged_.default_action = file.default_action;
     }
-    merge_setting("mode", merged_.mode, file.mode);
-    merge_setting("dns.upstream", merged_.dns.upstream, file.dns.upstream);
-    merge_setting("dns.mode", merged_.dns.mode, file.dns.mode);
+    merge_setting("mode", merged_.mode, file.mode, {"--mode", given_.mode.has_value()});
+    merge_setting("dns.upstream", merged_.dns.upstream, file.dns.upstream,
+                  {.name = "--dns", .is_given = given_.dns_given.has_value()});
+    merge_setting("dns.mode", merged_.dns.mode, file.dns.mode,
+                  {"--dns-mode", given_.names.mode != NameSettings::Mode::kByPolicy});
     merge_setting("dns.wildcard-budget", merged_.dns.wildcard_names_per_minute,
                   file.dns.wildcard_names_per_minute);
     merge_setting("tls.sni", merged_.tls.sni, file.tls.sni);
@@ -144,7 +155,7 @@ class PolicyMerger {
     merge_setting("limits.rate", merged_.limits.bytes_per_second, file.limits.bytes_per_second);
     merge_setting("limits.flows", merged_.limits.flows, file.limits.flows);
     merge_setting("limits.time", merged_.limits.seconds, file.limits.seconds);
-    merge_setting("log.file", merged_.log.file, file.log.file);
+    merge_setting("log.file", merged_.log.file, file.log.file, {"--log", !given_.log_path.empty()});
     merge_setting("log.format", merged_.log.format, file.log.format);
     merge_setting("log.flows", merged_.log.flows, file.log.flows);
     merge_setting("log.denied", merged_.log.denied, file.log.denied);
@@ -197,6 +208,7 @@ class PolicyMerger {
     return {};
   }
 
+  const RunOptions& given_;
   std::span<const std::string> folders_;
   std::vector<FoundPolicy> files_;
   bool has_policy_ = false;
@@ -211,7 +223,7 @@ Result<PolicySet> read_policy_set(const RunOptions& given, std::span<const std::
   PolicySet set{.options = given};
   if (given.is_offline) return set;
   if (const auto why = find_too_wide(given.policy.rules)) return plain_error(*why);
-  PolicyMerger merger(folders);
+  PolicyMerger merger(given, folders);
   for (const std::string& file : given.policy_files) {
     CORDON_TRY_STATUS(merger.add_option_policy(file));
   }

@@ -11,8 +11,8 @@ namespace cordon {
 namespace {
 
 constexpr std::string_view kAllowHelp =
-    R"(Lets a sandbox that runs reach more ({0}: allow), or less (deny): for the rest of its run, or for a
-while. Flows that are no longer allowed are reset.
+    R"(Lets a sandbox that runs reach more (allow), or less (deny): for the rest of its run, or for a while.
+Flows that are no longer allowed are reset.
 
 Usage: cordon {0} [--for TIME] ID DEST
 

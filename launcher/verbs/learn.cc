@@ -99,11 +99,18 @@ int learn(const LearnOptions& options) {
   }
   Recorder recorder;
   const int status = run(options.run, &recorder);
+  const bool is_without_run =
+      status == kExitOwnFailure || status == kExitCannotExecute || status == kExitNotFound;
+  if (is_without_run && recorder.learner().destinations().empty()) {
+    complain("nothing was learned, and no policy is written");
+    return status;
+  }
   const std::string text =
       learned_policy({.command = options.run.command,
                       .date = rfc3339(unix_milliseconds_now()).substr(0, 10),
                       .destinations = recorder.learner().destinations(),
                       .names_not_dialled = recorder.learner().names_not_dialled(),
+                      .records_asked = recorder.learner().records_asked(),
                       .classes = options.run.policy.overrides},
                      InstalledLore());
   if (options.path.empty()) {

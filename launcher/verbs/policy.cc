@@ -33,15 +33,17 @@ Usage:
   cordon policy fmt     [--write | --check] FILE...
   cordon policy add     FILE [--allow DEST | --deny DEST] [--comment WORDS]
   cordon policy presets
+  cordon policy reload  ID [FILE]
 
   show      the policy as one file: presets written out, each rule with its place
-  explain   what would happen to DEST, step by step, and which rule decides;
-            exit status 0 if it is allowed, 1 if not
+  explain   what would happen to DEST, step by step, and which rule decides; exit status 0 if it is
+            allowed, 1 if not. Without a port: 443, and 80 as well where that differs
   check     every problem of the files (./cordon.toml if none is given); exit status 1 if there is one
   diff      what the two policies say differently; exit status 1 if anything
   fmt       the file in the common form: printed, written back, or only checked (exit status 1)
   add       a rule into the file, comments and order kept
   presets   the presets that there are; `cordon policy show NAME` shows one
+  reload    the files of a sandbox that runs are read once more (`cordon policy reload --help`)
 
 OPTIONS are those of `cordon run` that say what may be reached: --policy, --use, --trust, --allow,
 --deny, --class, --mode, --ask, --report, --dns-mode. A POLICY is a file, or a name as for --policy.
@@ -58,6 +60,11 @@ int fail(const Error& error) {
   return kExitOwnFailure;
 }
 
+/// cordon(1), --policy: what has no slash in it and does not end in .toml.
+bool is_policy_name(std::string_view text) {
+  return text.find('/') == std::string_view::npos && !text.ends_with(".toml");
+}
+
 /// A file or a preset alone, as --policy would take it.
 Result<PolicySet> read_alone(const std::string& policy) {
   RunOptions options;
@@ -72,9 +79,13 @@ int show(RunOptions options, const std::vector<std::string>& policies) {
   const std::vector<std::string> folders = policy_folders();
   const auto set = read_policy_set(options, folders);
   if (!set) return fail(set.error());
-  std::string heading = "What this policy means, presets written out.";
-  if (set->files.empty()) heading = "Without a policy: the public internet, and nothing else.";
-  fmt::print("{}", policy_as_file(*set, heading));
+  const PolicyInput& policy = set->options.policy;
+  const bool is_nothing_said = set->files.empty() && policy.rules.empty() &&
+                               policy.default_action == DefaultAction::kAllowPublic;
+  fmt::print("{}",
+             policy_as_file(*set, is_nothing_said
+                                      ? "Without a policy: the public internet, and nothing else."
+                                      : "What this policy means, presets written out."));
   return 0;
 }
 
@@ -105,7 +116,7 @@ std::string summary_line(const PolicySet& set) {
 /// Prints what is wrong with one file; false where something is.
 bool check_file(const std::string& path) {
   std::string file = path;
-  if (path.find('/') == std::string::npos && !path.ends_with(".toml")) {
+  if (is_policy_name(path)) {
     const std::vector<std::string> folders = policy_folders();
     const auto found = find_policy(path, folders);
     if (!found) {
@@ -267,7 +278,13 @@ Result<CommandLine> parse_add(Words words) {
                                             {.names = "--deny", .values = &addition.deny},
                                             {.names = "--comment", .values = &addition.comment}}));
   if (!files) return show_text(kPolicyHelp);
-  if (files->size() != 1) return plain_error("policy add: write one file, with its folder");
+  if (files->size() != 1) return plain_error("policy add: write one file, as in ./policy.toml");
+  if (is_policy_name(files->front())) {
+    return plain_error(
+        fmt::format("policy add {0}: that is the name of a policy; a file is written "
+                    "with its folder or its ending, as in {0}.toml",
+                    files->front()));
+  }
   if (addition.allow.empty() && addition.deny.empty()) {
     return plain_error("policy add: nothing to add; write --allow DEST or --deny DEST");
   }

@@ -62,6 +62,12 @@ Result<int> replay(const std::string& policy_name, const std::string& path) {
   }
   ReplayedLog log(policy);
   for (std::string line; std::getline(file, line);) log.add_line(line);
+  if (log.judged() == 0 && log.not_understood() > 0) {
+    return plain_error(
+        fmt::format("{}: not one line of it is a denial or a flow of cordon's; LOG is "
+                    "what `cordon run --log LOG` wrote in JSON",
+                    path));
+  }
   return report(log);
 }
 

@@ -170,6 +170,7 @@ void RunningSandboxDesk::make_requests() {
                                            .watch = watch_},
                     SandboxFacts{.id = prepared_.control->id(),
                                  .command = options_.command,
+                                 .policy_files = given_.policy_files,
                                  .started_unix_milliseconds = unix_milliseconds_now(),
                                  .reports_flows = prepared_.plan.translator.reports_flows},
                     [this](const std::string& file) { return load(file); });
@@ -197,14 +198,19 @@ Result<PolicySnapshot> RunningSandboxDesk::load(const std::string& file) const {
 }
 
 std::string RunningSandboxDesk::write_down(const std::string& destination) const {
-  const auto set = read_policy_set(given_, policy_folders());
-  // The last of the person's own; presets are not theirs to be written to by us.
-  const std::string last = given_.policy_files.empty() ? "" : given_.policy_files.back();
+  const std::vector<std::string> folders = policy_folders();
+  const auto set = read_policy_set(given_, folders);
+  // The last of the person's own: what came with cordon is not to be written to, even by root.
+  const auto is_own = [&](const FoundPolicy& file) {
+    const bool is_given =
+        std::ranges::find(given_.policy_files, file.name) != given_.policy_files.end();
+    return is_given && !file.path.starts_with(folders.back() + "/");
+  };
   std::string path;
   for (const FoundPolicy& file : set ? set->files : std::vector<FoundPolicy>()) {
-    if (file.name == last) path = file.path;
+    if (is_own(file)) path = file.path;
   }
-  if (last.empty() || path.empty()) {
+  if (path.empty()) {
     return fmt::format("there is no policy file to write to; next time: --allow {}", destination);
   }
   const std::string comment =

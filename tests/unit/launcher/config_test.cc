@@ -58,6 +58,8 @@ TEST(PlanSandbox, NamesResolverAndHostDoorInside) {
 TEST(PlanSandbox, AsksTheServersOfTheChoice) {
   ASSERT_EQ(plan_of({}).translator.upstreams.size(), 1U);
   EXPECT_EQ(plan_of({}).translator.upstreams[0].to_string(), "10.77.0.1:53");
+  ASSERT_EQ(plan_of({}).translator.search.size(), 1U);
+  EXPECT_EQ(plan_of({}).translator.search[0].to_string(), "corp.example");
   ASSERT_EQ(plan_of({"--dns", "9.9.9.9"}).translator.upstreams.size(), 1U);
   EXPECT_EQ(plan_of({"--dns", "9.9.9.9"}).translator.upstreams[0].to_string(), "9.9.9.9:53");
   const SandboxPlan off = plan_of({"--dns", "off"});

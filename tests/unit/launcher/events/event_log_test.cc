@@ -76,6 +76,45 @@ TEST(DenialText, OfAQuestionHasTheRemedyForTheName) {
             "evil.example");
 }
 
+TEST(DenialText, OfAQuestionForRecordsHasTheRemedyForTheType) {
+  const Policy policy = policy_of(DefaultAction::kDeny, {{Action::kAllow, "ok.example"}});
+  const auto remedy = [&](const char* text, std::uint16_t type, Reason reason = Reason::kDefault) {
+    const DnsName name = *DnsName::parse(text);
+    Denial denial{.id = 18, .kind = Denial::Kind::kQuery, .query_type = type};
+    denial.request.name = &name;
+    denial.verdict = {.action = Action::kDeny, .reason = reason};
+    return remedy_text(denial, policy);
+  };
+  EXPECT_EQ(remedy("evil.example", 65), "--allow evil.example");
+  EXPECT_EQ(remedy("_sip._tcp.ok.example", 33),
+            "dns = [\"SRV\"] in a [[rule]] for _sip._tcp.ok.example");
+  EXPECT_EQ(remedy("ok.example", 16, Reason::kType),
+            "dns = [\"TXT\"] in a [[rule]] for ok.example");
+  EXPECT_EQ(remedy("8.8.8.8.in-addr.arpa", 12), "") << "nothing lets an address be looked up";
+}
+
+TEST(DenialText, OfAnAddressThatStandsForNamesHasNoRemedy) {
+  const Policy policy = policy_of(DefaultAction::kDeny, {{Action::kAllow, "ok.example"}});
+  Denial denial = denial_to("198.18.0.99", 80, AddressClass::kReserved, policy);
+  denial.verdict.reason = Reason::kNoName;
+  EXPECT_EQ(remedy_text(denial, policy), "");
+  const DnsName host = *DnsName::parse("198.18.0.1");  // as HTTP's Host
+  denial.request.name = &host;
+  denial.verdict.reason = Reason::kFirstFlight;
+  EXPECT_EQ(remedy_text(denial, policy), "");
+}
+
+TEST(DenialText, SaysWhereANameLed) {
+  const Policy policy = policy_of(DefaultAction::kDeny, {{Action::kAllow, "ok.example"}});
+  const DnsName name = *DnsName::parse("ok.example");
+  Denial denial = denial_to("10.1.2.3", 443, AddressClass::kLan, policy);
+  denial.request.name = &name;
+  denial.verdict.reason = Reason::kRebind;
+  EXPECT_EQ(denial_text(denial, policy, {}),
+            "denied tcp ok.example:443 rule=rebind class=lan address=10.1.2.3 id=17; to allow it: "
+            "--allow 10.1.2.3:443");
+}
+
 TEST(DenialText, NamesTheClientThatAPortIsNotFor) {
   const Policy policy = policy_of(DefaultAction::kDeny, {});
   Denial denial{.id = 19};

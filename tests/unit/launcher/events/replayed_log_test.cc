@@ -47,6 +47,66 @@ TEST(ReplayedLog, JudgesWhatWasRecordedByAnotherPolicy) {
   EXPECT_EQ(log.flows()[2].remedy, "--allow evil.example");
 }
 
+TEST(ReplayedLog, JudgesWhatWasDeniedBeforeItsNameWasLookedUpByTheName) {
+  const Policy policy =
+      policy_of({{Action::kAllow, "icmp/api.example"}, {Action::kAllow, "api.example"}});
+  const DnsName name = *DnsName::parse("api.example");
+  ReplayedLog log(policy);
+  Denial denial{.id = 3};
+  denial.request.guest = {*IpAddress::parse("10.77.0.2"), 40000};
+  denial.request.name = &name;
+  for (const auto& [protocol, port] :
+       {std::pair(Protocol::kIcmp, 7), std::pair(Protocol::kTcp, 443),
+        std::pair(Protocol::kTcp, 22)}) {
+    denial.request.protocol = protocol;
+    denial.request.dialled = {*IpAddress::parse("198.18.0.1"), static_cast<std::uint16_t>(port)};
+    log.add_line(denial_json(0, denial, Policy(), {}));
+  }
+  ASSERT_EQ(log.flows().size(), 3U);
+  EXPECT_EQ(log.flows()[0].what, "icmp api.example");
+  EXPECT_EQ(log.flows()[0].action, Action::kAllow);
+  EXPECT_EQ(log.flows()[1].what, "tcp api.example:443");
+  EXPECT_EQ(log.flows()[1].action, Action::kAllow);
+  EXPECT_EQ(log.flows()[2].rule, "default");
+  EXPECT_EQ(log.flows()[2].remedy, "--allow api.example:22");
+  EXPECT_EQ(log.not_understood(), 0U);
+}
+
+TEST(ReplayedLog, JudgesQuestionsForRecordsByTheirType) {
+  PolicyInput input{.default_action = DefaultAction::kDeny};
+  input.rules = {Rule{.to = *parse_destination("api.example"), .dns_types = {16}}};
+  const Policy policy(std::move(input));
+  ReplayedLog log(policy);
+  const DnsName name = *DnsName::parse("api.example");
+  Denial denial{.id = 3, .kind = Denial::Kind::kQuery};
+  denial.request.name = &name;
+  for (const std::uint16_t type : {16, 33}) {
+    denial.query_type = type;
+    log.add_line(denial_json(0, denial, Policy(), {}));
+  }
+  ASSERT_EQ(log.flows().size(), 2U);
+  EXPECT_EQ(log.flows()[0].what, "dns api.example TXT");
+  EXPECT_EQ(log.flows()[0].action, Action::kAllow);
+  EXPECT_EQ(log.flows()[1].what, "dns api.example SRV");
+  EXPECT_EQ(log.flows()[1].action, Action::kDeny);
+  EXPECT_EQ(log.flows()[1].remedy, "dns = [\"SRV\"] in a [[rule]] for api.example");
+}
+
+TEST(ReplayedLog, WhatThePolicyDeclaresMovesNoAddressThatTheHostsRoutesHold) {
+  PolicyInput input{.default_action = DefaultAction::kAllowPublic};
+  input.overrides = {
+      {.prefix = *Prefix::parse("198.51.100.0/24"), .address_class = AddressClass::kPublic}};
+  const Policy policy(std::move(input));
+  ReplayedLog log(policy);
+  log.add_line(opened("198.51.100.7", 443, nullptr, AddressClass::kReserved));
+  log.add_line(opened("198.51.100.8", 443, nullptr, AddressClass::kLan));
+  log.add_line(opened("198.51.100.9", 443, nullptr, AddressClass::kSelf));
+  ASSERT_EQ(log.flows().size(), 3U);
+  EXPECT_EQ(log.flows()[0].action, Action::kAllow);
+  EXPECT_EQ(log.flows()[1].rule, "floor");
+  EXPECT_EQ(log.flows()[2].rule, "floor");
+}
+
 TEST(ReplayedLog, JudgesDeniedFlowsAndQuestionsAgain) {
   const Policy policy = policy_of({{Action::kAllow, "api.example"}});
   ReplayedLog log(policy);
@@ -68,13 +128,13 @@ TEST(ReplayedLog, TakesTheFloorFromTheLogAndMovedClassesFromThePolicy) {
   PolicyInput input{.default_action = DefaultAction::kAllowPublic};
   const Policy open(input);
   ReplayedLog log(open);
-  log.add_line(opened("198.51.100.7", 443, nullptr, AddressClass::kLan));
+  log.add_line(opened("198.51.100.7", 443, nullptr, AddressClass::kReserved));
   EXPECT_EQ(log.flows()[0].action, Action::kDeny);
   input.overrides.push_back(
       {.prefix = *Prefix::parse("198.51.100.0/24"), .address_class = AddressClass::kPublic});
   const Policy moved(input);
   ReplayedLog again(moved);
-  again.add_line(opened("198.51.100.7", 443, nullptr, AddressClass::kLan));
+  again.add_line(opened("198.51.100.7", 443, nullptr, AddressClass::kReserved));
   EXPECT_EQ(again.flows()[0].action, Action::kAllow);
 }
 

@@ -63,7 +63,7 @@ TEST(GuestResolvConf, NamesTheResolverAndKeepsHowNamesAreCompleted) {
       "nameserver 127.0.0.53\nsearch corp.example lab.example\n"
       "options edns0 trust-ad ndots:2 rotate\noptions timeout:1 attempts:x attempts:3\n");
   EXPECT_EQ(guest_resolv_conf(conf, kResolver),
-            "# Made by cordon: the sandbox's resolver asks the host's DNS servers.\n"
+            "# Made by cordon: this is the sandbox's own resolver.\n"
             "nameserver 10.77.0.3\n"
             "search corp.example lab.example\n"
             "options ndots:2 timeout:1 attempts:3\n");
@@ -81,6 +81,16 @@ TEST(GuestResolvConf, TakesNoBytesOverThatANameCannotHold) {
 TEST(GuestResolvConf, WithDnsOffNamesNoServer) {
   EXPECT_TRUE(parse_resolv_conf(guest_resolv_conf_without_dns()).servers.empty());
   EXPECT_FALSE(guest_resolv_conf_without_dns().empty());
+}
+
+TEST(ResolvConf, SearchDomainsAreThoseThatAreNames) {
+  std::vector<std::string> names;
+  for (const DnsName& domain :
+       search_domains(parse_resolv_conf("search Corp.Example a..b lab.example. .\n"))) {
+    names.push_back(domain.to_string());
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"corp.example", "lab.example", "."}));
+  EXPECT_TRUE(search_domains(ResolvConf()).empty());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "launcher/policy/policy_file.h"
+#include "launcher/policy/policy_file_edit.h"
 
 namespace cordon {
 namespace {
@@ -45,11 +46,13 @@ std::string written(std::vector<LearnedDestination> destinations,
                                            .date = "2026-01-31",
                                            .destinations = std::move(destinations),
                                            .names_not_dialled = std::move(names_not_dialled),
+                                           .records_asked = {},
                                            .classes = {}},
                                           Lore());
   const PolicyReading reading = read_policy_text(text, "learned.toml");
   for (const Problem& problem : reading.problems)
     ADD_FAILURE() << problem.to_string() << "\n" << text;
+  EXPECT_EQ(format_policy_text(text, "learned.toml").value_or(""), text) << "as policy fmt has it";
   return text;
 }
 
@@ -63,13 +66,13 @@ TEST(LearnedPolicy, OfNothingAllowsNothing) {
             "# It allows what one run did: read it before you rely on it.\n"
             "version = 1\n"
             "default = \"deny\"\n"
-            "allow = []\n");
+            "allow   = []\n");
 }
 
 TEST(LearnedPolicy, GivesEveryLineItsReason) {
   const std::string text = written({reached("api.example")});
   EXPECT_TRUE(
-      has(text, "  \"api.example\",  # first at 12:00:00; 2 flows, 1.5 kB up, 2.0 MB down; node\n"))
+      has(text, "  \"api.example\", # first at 12:00:00; 2 flows, 1.5 kB up, 2.0 MB down; node\n"))
       << text;
 }
 
@@ -88,7 +91,7 @@ TEST(LearnedPolicy, WritesPortsAndProtocolsThatAreNotTheWebs) {
 TEST(LearnedPolicy, UsesAPresetWhereOneFitsAndNamesWhatItTook) {
   const std::string text = written(
       {reached("registry.npmjs.org"), reached("api.example"), reached("registry.npmjs.org", 22)});
-  EXPECT_TRUE(has(text, "use = [\n  \"npm\",  # registry.npmjs.org: 2 flows")) << text;
+  EXPECT_TRUE(has(text, "use = [\n  \"npm\", # registry.npmjs.org: 2 flows")) << text;
   EXPECT_TRUE(has(text, "\"api.example\"")) << text;
   EXPECT_TRUE(has(text, "\"registry.npmjs.org:22\"")) << text;
 }
@@ -99,7 +102,7 @@ TEST(LearnedPolicy, MakesASuffixRuleFromThreeNamesUp) {
   two.push_back(reached("c.cdn.example"));
   const std::string text = written(two);
   EXPECT_TRUE(has(text,
-                  "\"*.cdn.example\",  # 3 names: a.cdn.example, b.cdn.example, c.cdn.example; "
+                  "\"*.cdn.example\", # 3 names: a.cdn.example, b.cdn.example, c.cdn.example; "
                   "6 flows"))
       << text;
   EXPECT_FALSE(has(text, "\"a.cdn.example\"")) << text;
@@ -134,9 +137,32 @@ TEST(LearnedPolicy, LeavesTheFloorToAPerson) {
                                 .is_denied = true,
                                 .flows = 1};
   const std::string text = written({lan, host});
-  EXPECT_TRUE(has(text, "  # \"10.1.2.3:5432\",  # was denied, class lan: 3 flows; psql\n"))
+  EXPECT_TRUE(has(text, "  # \"10.1.2.3:5432\", # was denied, class lan: 3 flows; psql\n")) << text;
+  EXPECT_TRUE(has(text, "  # \"host:8080\",     # was denied, a port of this host: 1 flow\n"))
       << text;
-  EXPECT_TRUE(has(text, "  # \"host:8080\",      # was denied, a port of this host: 1 flow\n"))
+}
+
+TEST(LearnedPolicy, TellsWhichRecordsWereAskedForInVain) {
+  Learner learner;
+  const DnsName name = *DnsName::parse("_sip._tcp.voice.example");
+  Denial denial{.kind = Denial::Kind::kQuery,
+                .verdict = {.action = Action::kDeny, .reason = Reason::kType}};
+  denial.request.name = &name;
+  for (const std::uint16_t type : {33, 16, 33}) {
+    denial.query_type = type;
+    learner.on_denial(kNoon, denial, {});
+  }
+  EXPECT_TRUE(learner.destinations().empty());
+  const std::string text = learned_policy({.command = {"sip"},
+                                           .date = "2026-01-31",
+                                           .destinations = {},
+                                           .names_not_dialled = {},
+                                           .records_asked = learner.records_asked(),
+                                           .classes = {}},
+                                          Lore());
+  EXPECT_TRUE(has(text,
+                  "  # \"_sip._tcp.voice.example\", # was asked for SRV, TXT records and had none: "
+                  "they are answered by a [[rule]] with dns = [\"SRV\", \"TXT\"]\n"))
       << text;
 }
 
@@ -147,7 +173,7 @@ LearnedName looked_up(const std::string& name) {
 TEST(LearnedPolicy, TellsNamesThatWereOnlyLookedUp) {
   const std::string text = written({reached("api.example")}, {looked_up("other.example")});
   EXPECT_TRUE(has(text,
-                  "  # \"other.example\",  # looked up at 12:00:00, never dialled: without a rule "
+                  "  # \"other.example\", # looked up at 12:00:00, never dialled: without a rule "
                   "it is not answered\n"))
       << text;
 }

@@ -160,6 +160,7 @@ TEST(PolicyFileErrors, NameThePlaceTheThingAndTheRemedy) {
       {"rule = []", "p.toml:2:8: rules are written as tables of a list: [[rule]]"},
       {"[rule]\nto = \"a.example\"", "p.toml:2:1: rules are written as tables of a list: [[rule]]"},
       {"[[rule]]\nname = \"x\"", "p.toml:2:1: the rule says nothing: add to = "},
+      {"[[rule]]\nto = []", "p.toml:2:1: the rule says nothing: add to = "},
       {"[[rule]]\nto = \"a.example\"\nup = \"5 megs\"",
        "p.toml:4:6: rule.up: '5 megs' is not an amount of data; write a number and its unit"},
       {"[[rule]]\nto = \"a.example\"\nflows = 0", "p.toml:4:9: rule.flows = 0: must be from 1"},

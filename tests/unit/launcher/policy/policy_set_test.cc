@@ -149,8 +149,14 @@ TEST_F(PolicySetTest, TwoFilesMayNotSetTheSameKeyDifferently) {
   const std::string two = write("two.toml", "[limits]\nup = \"6MB\"\n");
   EXPECT_EQ(read_or_fail({"--policy", one, "--policy", same}).policy.limits.up_bytes, 5'000'000U);
   EXPECT_EQ(error_of({"--policy", one, "--policy", two}),
-            two + ":3:6: limits.up is set to something else in " + one +
-                ":3; remove one of them, or decide by an option");
+            two + ":3:6: limits.up is set to something else in " + one + ":3; remove one of them");
+  const std::string map = write("map.toml", "[dns]\nmode = \"map\"\n");
+  const std::string pin = write("pin.toml", "[dns]\nmode = \"pin\"\n");
+  EXPECT_EQ(error_of({"--policy", map, "--policy", pin}),
+            pin + ":3:8: dns.mode is set to something else in " + map +
+                ":3; remove one of them, or decide by --dns-mode");
+  EXPECT_EQ(read_or_fail({"--policy", map, "--policy", pin, "--dns-mode", "pin"}).names.mode,
+            NameSettings::Mode::kPin);
 }
 
 TEST_F(PolicySetTest, AnEntrysRulesShareANumberThatNoOtherEntryHas) {

@@ -151,8 +151,49 @@ TEST_F(PolicyTextTest, ExplainKnowsAddressesTheFloorAndTheDoor) {
 
 TEST_F(PolicyTextTest, ExplainIsAboutOneDestination) {
   const PolicySet set = read({});
-  for (const char* text : {"*.example.org", "10.0.0.0/8", "@lan", "a b"}) {
+  for (const char* text : {"*.example.org", "10.0.0.0/8", "@lan", "a b", "9.9.9.9:80-90"}) {
     EXPECT_FALSE(explain_destination(set, text, routes_)) << text;
+  }
+  EXPECT_TRUE(explain_destination(set, "9.9.9.9:80-80", routes_));
+}
+
+TEST_F(PolicyTextTest, ExplainSaysWhereANameMayLead) {
+  const auto end_of = [&](const std::vector<std::string>& words, const std::string& destination) {
+    const std::string text = explain(words, destination).text;
+    const std::size_t last = text.rfind('\n', text.size() - 2) + 1;
+    return text.substr(last, text.size() - 1 - last);
+  };
+  EXPECT_EQ(end_of({"--allow", "a.example"}, "a.example"),
+            "allowed, if it leads to a public address");
+  EXPECT_EQ(end_of({"--allow", "a.example", "--allow", "9.9.9.0/24:22"}, "a.example:22"),
+            "allowed, if it leads to an address of 9.9.9.0/24:22");
+  EXPECT_EQ(end_of({"--allow", "a.example", "--allow", "@lan:22"}, "a.example:22"),
+            "allowed, if it leads to a lan address");
+  EXPECT_EQ(
+      end_of({"--allow", "a.example", "--deny", "9.9.9.9", "--deny", "8.8.8.8:53"}, "a.example"),
+      "allowed, if it leads to a public address; denied, if it leads to 9.9.9.9 (--deny)");
+  EXPECT_EQ(end_of({"--allow", "a.example", "--deny", "9.9.9.9", "--deny", "8.8.8.8"}, "a.example"),
+            "allowed, if it leads to a public address; denied, if one of 2 rules for addresses "
+            "says so");
+  EXPECT_EQ(end_of({"--ask"}, "a.example"), "asked, if it leads to a public address");
+}
+
+TEST_F(PolicyTextTest, ExplainKnowsThatQuicToANameIsRefused) {
+  const std::string quic =
+      write("quic.toml", "allow = [\"a.example\"]\n[tls]\nquic = \"by-name\"\n");
+  const std::vector<std::string> refused[] = {
+      {"--allow", "@public", "--deny", "b.example"},
+      {"--allow", "udp/a.example:443", "--dns-mode", "pin"},
+  };
+  for (const std::vector<std::string>& words : refused) {
+    const PolicyAnswer answer = explain(words, "udp/a.example:443");
+    EXPECT_FALSE(answer.is_allowed) << answer.text;
+    EXPECT_NE(answer.text.find("QUIC"), std::string::npos) << answer.text;
+  }
+  const std::vector<std::string> allowed[] = {
+      {"--allow", "udp/a.example:443"}, {"--policy", quic}, {"--allow", "@public"}};
+  for (const std::vector<std::string>& words : allowed) {
+    EXPECT_TRUE(explain(words, "udp/a.example:443").is_allowed);
   }
 }
 
