@@ -217,8 +217,15 @@ class Reload(Controlled):
             self.assertFalse(self.is_open(guest, SERVER4))
             self.assertTrue(self.is_open(guest, SECOND4))
             other = self.policy("other.toml", policy_text([SERVER4, SECOND4]))
+            self.assertIn(str(path), self.verb("ps", "--json"))
             self.verb("policy", "reload", "reload", str(other))
             self.assertTrue(self.is_open(guest, SERVER4))
+            self.assertIn(str(other), self.verb("ps", "--json"))
+            # What a deny is stronger than is told.
+            self.assertNotIn("denied", self.verb("allow", "reload", SECOND4))
+            self.verb("deny", "reload", SECOND4)
+            self.assertIn("it stays denied by cordon deny", self.verb("allow", "reload", SECOND4))
+            self.assertFalse(self.is_open(guest, SECOND4))
 
     def test_a_thousand_times_under_load_loses_nothing_that_is_allowed(self):
         times = 1000 if IS_FULL else 200
@@ -384,6 +391,25 @@ class Asked(Controlled):
         with Guest(self.world, ["--policy", str(path)]) as guest:
             self.assertTrue(self.is_open(guest, SERVER4))
             self.assertFalse(self.is_open(guest, SECOND4))
+
+    def test_always_is_never_written_into_what_came_with_cordon(self):
+        preset = SCRATCH / "share/cordon/policies/pypi.toml"
+        before, folder = preset.read_text(), preset.parent
+        mine = self.policy("mine.toml", policy_text([]))
+        try:
+            for path in (preset, folder):
+                path.chmod(path.stat().st_mode | 0o222)
+            for options, said in ((["--ask", *PUBLIC, "--policy", "pypi"], "no policy file to write to"),
+                                  (["--ask", "--policy", str(mine), "--policy", "pypi"], str(mine))):
+                with Guest(self.world, [*options, "--name", "always"]) as guest:
+                    self.answerer("always", "always")
+                    self.assertTrue(self.is_open(guest, SERVER4))
+                    self.assertIn(said, guest.said())
+            self.assertEqual(preset.read_text(), before)
+            self.assertIn(f'"{SERVER4}:{PORT}"', mine.read_text())
+        finally:
+            for path in (preset, folder):
+                path.chmod(path.stat().st_mode & ~0o022)
 
     def test_on_the_terminal_of_a_command_that_reads_something_else(self):
         client = f"import socket; s = socket.create_connection(('{SERVER4}', {PORT}), 20); print('through')"
@@ -659,7 +685,10 @@ class Learned(NamedTest, Controlled):
         script = (f"import socket\nfor there in [\n{dials}\n]:\n"
                   "    s = socket.create_connection(there, 5); s.sendall(bytes(4)); s.recv(4); s.close()\n"
                   "try:\n    socket.create_connection(('198.51.100.1', 99), 1)\nexcept OSError:\n    pass\n"
-                  "try:\n    socket.getaddrinfo('asked.example', 80)\nexcept OSError:\n    pass\n")
+                  "try:\n    socket.getaddrinfo('asked.example', 80)\nexcept OSError:\n    pass\n"
+                  "import subprocess\n"
+                  "subprocess.run(['ping', '-c1', '-W2', 'ok.example'], check=True, stdout=subprocess.DEVNULL)\n"
+                  "subprocess.run(['dig', 'ok.example', 'TXT'], stdout=subprocess.DEVNULL)\n")
         path, log = SCRATCH / "tmp/learned.toml", SCRATCH / "tmp/learned.log"
         for file in (path, log):
             file.unlink(missing_ok=True)
@@ -671,17 +700,23 @@ class Learned(NamedTest, Controlled):
         self.assertRegex(text, rf'(?m)^  "{re.escape(SERVER4)}:{PORT}", +# an address')
         self.assertRegex(text, r'(?m)^  # "198\.51\.100\.1:99", +# was denied, class lan')
         self.assertRegex(text, r'(?m)^  # "asked\.example", +# looked up at \d\d:\d\d:\d\d, never dialled: ')
+        self.assertRegex(text, r'(?m)^  "icmp/ok\.example", +# first at .*; ping')
+        self.assertRegex(text, r'(?m)^  # "ok\.example", +# was asked for TXT records')
         self.assertIn('default = "deny"', text)
         self.verb("policy", "check", str(path))
+        self.verb("policy", "fmt", "--check", str(path))
         again = self.world.run([world.PYTHON, "-c", script], ["--policy", str(path)])
         self.assertEqual((again.returncode, again.stdout), (0, ""), again.stderr)
         # And what it says about the recorded run is the same.
         said = self.verb("replay", str(path), str(log), status=1)
-        self.assertIn("5 of 6 recorded flows would have passed", said)
+        self.assertIn("6 of 8 recorded flows would have passed", said)
         narrow = self.policy("narrow.toml", policy_text(["*.cdn.example"]))
         said = self.verb("replay", str(narrow), str(log), status=1)
         self.assertRegex(said, rf"denied +tcp ok\.example:{PORT} +1 +default +python3 +--allow ok\.example:{PORT}")
-        self.assertIn("3 of 6 recorded flows", said)
+        self.assertIn("3 of 8 recorded flows", said)
+        self.assertRegex(said, r"denied +icmp ok\.example +1 +default +ping +--allow icmp/ok\.example")
+        path.write_text("version = 1\n")
+        self.assertIn("not one line of it", self.verb("replay", str(narrow), str(path), status=125))
 
 
 assert pathlib and named

@@ -19,7 +19,7 @@ import servers
 import world
 import zones
 from named import ALLOW, OK4, OK6, WILD4, NamedTest
-from world import IS_FULL, ORDINARY_USER, PUBLIC, SCRATCH
+from world import IS_FULL, ORDINARY_USER, PUBLIC, ROUTER4, SCRATCH, wait_until
 
 DB4, DB6 = "198.51.100.22", "2001:db8:1::16"
 NTP4, NTP6 = "198.51.100.23", "2001:db8:1::17"
@@ -430,6 +430,34 @@ class Search(NamedTest):
         self.guest.attempt(source="socket.getaddrinfo('evil.example', 80)")
         self.assertEqual(self.zones.asked(), [])
         self.assertEqual(self.dig("ok.example")[0], "NOERROR")  # the twin
+
+    def test_nor_does_a_denied_name_where_others_are_open(self):
+        self.zones.forget()
+        with self.another_guest([*PUBLIC, "--deny", "evil.example"]) as guest:
+            guest.attempt(source="socket.getaddrinfo('evil.example', 80)")
+            self.assertEqual(self.zones.asked(), [])
+            guest.attempt(source="socket.getaddrinfo('missing.example', 80)")  # the twin
+            self.assertTrue(self.zones.asked("missing.example.corp.example"))
+            self.assertEqual(guest.said().count("denied dns"), 1, guest.said())
+
+
+class ClassRules(NamedTest):
+    """A rule for the local network is none for the names of the world."""
+
+    options = [*PUBLIC, "--allow", "@lan:443", "--allow", "printer.example"]
+
+    @classmethod
+    def prepare(cls, here):
+        cls.zones.host("printer.example", ROUTER4)
+
+    def test_no_name_is_looked_up_to_see_whether_it_is_of_the_local_network(self):
+        self.zones.forget()
+        self.assertEqual(self.dig("secret.wild.example")[0], "NXDOMAIN")
+        self.assertEqual(self.zones.asked(), [])
+        # The twin: a name that is allowed may lead there.
+        server = self.recorder(ROUTER4, 443)
+        self.assertIsNone(self.guest.connect(address="printer.example", port=443)["error"])
+        wait_until(lambda: server.peers, "the connection to the printer")
 
 
 class Types(NamedTest):

@@ -197,6 +197,8 @@ class PolicyFiles(NamedTest):
                 (f"{OK4}:80", False, "the default is deny"),
                 (f"{EVIL4}:443", False, f"a rule denies it: {EVIL4}, "),
                 (f"{HOST4}:22", False, f"{HOST4} is self"),
+                ("[64:ff9b::c633:6402]:22", False, "64:ff9b::c633:6402 is self"),
+                ("[64:ff9b::c633:6401]:22", False, "64:ff9b::c633:6401 is lan"),
                 ("127.0.0.1:22", False, "127.0.0.1 is self")):
             with self.subTest(destination):
                 got = self.policy("explain", "--policy", str(file), destination)
