@@ -1,6 +1,11 @@
 #include "launcher/policy/policy_values.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
+
+#include "launcher/policy/policy_words.h"
+#include "netstack/names/dns_message.h"
 
 namespace cordon {
 namespace {
@@ -64,6 +69,13 @@ TEST(PolicyValues, WhatIsWrittenBackReadsTheSame) {
   EXPECT_EQ(format_octets(5'000'000), "5MB");
   EXPECT_EQ(format_octets(512 << 10), "512KiB");
   EXPECT_EQ(format_duration(5'400), "1h30m");
+}
+
+TEST(PolicyWords, OfRecordTypesAreThoseThatTheResolverTells) {
+  ASSERT_EQ(kDnsTypes.size(), dns_type::kListable.size());
+  for (const Word<std::uint16_t>& type : kDnsTypes) {
+    EXPECT_EQ(std::ranges::count(dns_type::kListable, type.value), 1) << type.text;
+  }
 }
 
 }  // namespace
