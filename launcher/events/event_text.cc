@@ -188,9 +188,8 @@ std::string remedy_text(const Denial& denial, const Policy& policy) {
   }
   std::string remedy = policy.remedy(request, denial.verdict);
   if (is_query && (!remedy.empty() || denial.verdict.reason == Reason::kType)) {
-    if (const std::string by_type = question_remedy(denial, remedy); by_type != remedy) {
-      return by_type;
-    }
+    std::string by_type = question_remedy(denial, remedy);
+    if (by_type != remedy) return by_type;
   }
   if (!remedy.empty() && policy.default_action() == DefaultAction::kAllowPublic) {
     remedy = "--allow @public " + remedy;

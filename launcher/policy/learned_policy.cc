@@ -230,6 +230,7 @@ void add_names_not_dialled(std::vector<Line>& lines, const LearnedRun& run,
 void add_records_asked(std::vector<Line>& lines, const LearnedRun& run) {
   for (const LearnedRecords& one : run.records_asked) {
     std::vector<std::string> types;
+    types.reserve(one.types.size());
     for (const std::string& type : one.types) types.push_back(fmt::format("\"{}\"", type));
     lines.push_back({.rule = one.name,
                      .why = fmt::format("was asked for {0} records and had none: they are answered "

@@ -28,6 +28,12 @@ int strictness(DefaultAction action) {
   return 0;
 }
 
+/// What beats the files, for keys that have such a one.
+struct BeatingOption {
+  std::string_view name;
+  bool is_given = false;
+};
+
 class PolicyMerger {
  public:
   PolicyMerger(const RunOptions& given, std::span<const std::string> folders)
@@ -97,15 +103,9 @@ class PolicyMerger {
     return {};
   }
 
-  /// What beats the files, for keys that have such a one.
-  struct Option {
-    std::string_view name;
-    bool is_given = false;
-  };
-
   template <class T>
   void merge_setting(std::string_view key, Setting<T>& into, Setting<T>& from,
-                     const Option& option = {}) {
+                     const BeatingOption& option = {}) {
     if (!from || option.is_given) return;
     if (into && !(into->value == from->value)) {
       problems_.push_back(
