@@ -154,8 +154,10 @@ class FileReader {
     }
     const auto* const version = node->as_integer();
     if (version == nullptr || version->get() != kPolicyVersion) {
-      reader.refuse(*node, fmt::format("this cordon understands version = {} of policy files only",
-                                       kPolicyVersion));
+      reader.refuse(
+          *node,
+          fmt::format("this cordon understands version = {} of policy files only{}", kPolicyVersion,
+                      node->is_string() ? ", and it is written without quotes" : ""));
     }
   }
 
@@ -263,6 +265,17 @@ class FileReader {
         continue;
       }
       const auto type = value_of(kDnsTypes, text.value);
+      std::string capitals = text.value;
+      std::ranges::transform(capitals, capitals.begin(), [](char c) {
+        return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+      });
+      if (!type && value_of(kDnsTypes, capitals)) {
+        reader.refuse(text.place,
+                      fmt::format("rule.dns: \"{}\": types are written in capitals, as in "
+                                  "\"{}\"",
+                                  text.value, capitals));
+        continue;
+      }
       if (!type) {
         reader.refuse(
             text.place,

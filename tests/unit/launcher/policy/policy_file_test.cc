@@ -176,6 +176,8 @@ TEST(PolicyFileErrors, NameThePlaceTheThingAndTheRemedy) {
        "p.toml:3:6: dns types are asked for names"},
       {"[[rule]]\nto = \"a.example\"\ndns = [\"HTTPS\"]",
        "p.toml:4:8: rule.dns: \"HTTPS\" is not a type that can be allowed: those are CAA"},
+      {"[[rule]]\nto = \"a.example\"\ndns = [\"txt\"]",
+       "p.toml:4:8: rule.dns: \"txt\": types are written in capitals, as in \"TXT\""},
       {"[[rule]]\nto = \"a.example\"\ndns = [\"AAAA\"]", "p.toml:4:8: AAAA is always answered"},
       {"publish = [\"8080\"]", "p.toml:2:12: \"8080\": the guest's port is missing"},
       {"[classes]\nlan = [\"198.51.100.1/24\"]", "p.toml:3:8: \"198.51.100.1/24\" is not a prefix"},
@@ -216,6 +218,9 @@ TEST(PolicyFileErrors, TheVersionIsRequiredAndOne) {
   EXPECT_EQ(problems_of("version = 2"),
             (std::vector<std::string>{
                 "p.toml:1:11: this cordon understands version = 1 of policy files only"}));
+  EXPECT_EQ(problems_of("version = \"1\""),
+            (std::vector<std::string>{"p.toml:1:11: this cordon understands version = 1 of policy "
+                                      "files only, and it is written without quotes"}));
 }
 
 TEST(PolicyFileErrors, AllOfAFileAreToldInItsOrder) {
