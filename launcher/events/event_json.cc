@@ -82,6 +82,9 @@ std::string denial_json(std::int64_t unix_milliseconds, const Denial& denial, co
   put_rule(json, denial.verdict, policy);
   json["reason"] = reason_name(denial.verdict.reason);
   if (denial.verdict.limit != Limit::kNone) json["limit"] = limit_name(denial.verdict.limit);
+  if (denial.verdict.fault != FlightFault::kNone) {
+    json["fault"] = flight_fault_name(denial.verdict.fault);
+  }
   if (denial.is_only_reported) json["reported"] = true;
   if (const std::string remedy = remedy_text(denial, policy); !remedy.empty()) {
     json["remedy"] = remedy;

@@ -17,10 +17,11 @@
 //     rule         string   what decided, as on stderr
 //     label        string   the rule's name in the policy file
 //     reason       string   denied: "rule", "floor", "default", "scope", "rebind", "no-name",
-//                           "first-flight", "limit", "source"
+//                           "first-flight", "limit", "source", "type"
 //     reported     boolean  denied: present and true where report mode let it go on
 //     limit        string   denied: where the reason is "limit": "up", "down", "flows", "until",
 //                           "wildcard-budget"
+//     fault        string   denied: where the reason is "first-flight", what was wrong with it
 //     remedy       string   denied: the option that would allow it, or the limit to raise
 //     pid, program number, string   the guest's process, as the host numbers it
 //     end          string   flow_closed: "closed", "reset", "refused", "unreachable", "timed_out",

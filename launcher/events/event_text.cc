@@ -253,7 +253,10 @@ std::string denial_text(const Denial& denial, const Policy& policy,
   if (denial.verdict.limit != Limit::kNone) {
     text += fmt::format(" limit={}", limit_name(denial.verdict.limit));
   }
+  const FlightFault fault = denial.verdict.fault;
+  if (fault != FlightFault::kNone) text += fmt::format(" fault={}", flight_fault_name(fault));
   text += fmt::format(" id={}", denial.id) + by_text(process);
+  if (fault != FlightFault::kNone) text += fmt::format("; its first flight {}", describe(fault));
   const std::string remedy = remedy_text(denial, policy);
   if (!remedy.empty()) text += fmt::format("; to allow it: {}", remedy);
   return text;

@@ -6,8 +6,9 @@
 //     opened tcp registry.npmjs.org:443 flow=3
 //
 // `rule=` is `default`, `floor` (with ` class=lan` or the like), `scope`, `rebind`, `no-name`,
-// `first-flight`, `limit` (with ` limit=up` or the like), `source`, `type`, or the rule that
-// decided as it is written; after `rebind` stands what the name led to, ` address=10.1.2.3`:
+// `first-flight` (with ` fault=other-name` or the like), `limit` (with ` limit=up`), `source`,
+// `type`, or the rule that decided as it is written; after `rebind` stands what the name led to, `
+// address=10.1.2.3`:
 // `--deny=198.51.100.7`, `policy.toml:12`. Octets that come from the guest (programs' names,
 // queried names) are escaped.
 #pragma once

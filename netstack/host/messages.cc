@@ -34,6 +34,7 @@ bool is_known(MessageKind kind) {
 constexpr Action kLastAction = Action::kAsk;
 constexpr Reason kLastReason = Reason::kType;
 constexpr Limit kLastLimit = Limit::kNames;
+constexpr FlightFault kLastFault = FlightFault::kEnded;
 
 template <class Enum>
 bool fits(std::uint8_t value, Enum last) {
@@ -68,6 +69,7 @@ void put_verdict(Message& message, const Verdict& verdict) {
   message.reason = static_cast<std::uint8_t>(verdict.reason);
   message.rule = verdict.rule.value_or(kNoRule);
   message.limit = static_cast<std::uint8_t>(verdict.limit);
+  message.fault = static_cast<std::uint8_t>(verdict.fault);
 }
 
 std::optional<std::uint32_t> take_rule(const Message& message) {
@@ -77,12 +79,13 @@ std::optional<std::uint32_t> take_rule(const Message& message) {
 
 std::optional<Verdict> take_verdict(const Message& message) {
   const bool is_known = fits(message.action, kLastAction) && fits(message.reason, kLastReason) &&
-                        fits(message.limit, kLastLimit);
+                        fits(message.limit, kLastLimit) && fits(message.fault, kLastFault);
   if (!is_known) return std::nullopt;
   return Verdict{.action = static_cast<Action>(message.action),
                  .reason = static_cast<Reason>(message.reason),
                  .rule = take_rule(message),
-                 .limit = static_cast<Limit>(message.limit)};
+                 .limit = static_cast<Limit>(message.limit),
+                 .fault = static_cast<FlightFault>(message.fault)};
 }
 
 std::optional<Request> take_request(const Message& message, DnsName& name) {

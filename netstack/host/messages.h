@@ -73,7 +73,7 @@ struct Message {
   std::uint8_t denial_kind = 0;
   std::uint8_t is_only_reported = 0;
   std::uint8_t limit = 0;
-  std::uint8_t reserved = 0;
+  std::uint8_t fault = 0;
   std::uint16_t query_type = 0;
   std::uint32_t rule = kNoRule;
   std::int32_t code = 0;

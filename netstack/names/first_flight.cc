@@ -42,34 +42,6 @@ FlightFault fault_of(HttpFault fault) {
 
 }  // namespace
 
-std::string_view describe(FlightFault fault) {
-  switch (fault) {
-    case FlightFault::kNone:
-      return "is allowed";
-    case FlightFault::kOtherName:
-      return "names another host than the connection was opened to";
-    case FlightFault::kNoName:
-      return "names no host, and the address alone does not tell";
-    case FlightFault::kEncryptedHello:
-      return "hides the host's name (ECH)";
-    case FlightFault::kNotTls:
-      return "is not TLS, which the rule needs";
-    case FlightFault::kBadHello:
-      return "is not a TLS ClientHello with one meaning";
-    case FlightFault::kBadRequest:
-      return "is not an HTTP request with one meaning";
-    case FlightFault::kTunnel:
-      return "asks for a tunnel, or speaks HTTP/2 without TLS";
-    case FlightFault::kTooLong:
-      return "cannot be understood from its first 16 KiB";
-    case FlightFault::kPaused:
-      return "stood still before it could be understood";
-    case FlightFault::kEnded:
-      return "ended before it could be understood";
-  }
-  return "is not allowed";
-}
-
 Look FirstFlight::go_opaque() {
   phase_ = Phase::kOpaque;
   return Look{.kind = Look::Kind::kOpaque};

@@ -34,6 +34,7 @@
 #include "netstack/flow/translator_config.h"
 #include "netstack/names/client_hello.h"
 #include "netstack/names/http_request.h"
+#include "netstack/policy/flight_fault.h"
 
 namespace cordon {
 
@@ -44,23 +45,6 @@ struct FirstFlightRules {
   bool needs_tls = false;
   NameSettings::Ech ech = NameSettings::Ech::kOuter;
 };
-
-enum class FlightFault : std::uint8_t {
-  kNone,
-  kOtherName,       // names somebody else
-  kNoName,          // names nobody, and has to
-  kEncryptedHello,  // has an encrypted ClientHello
-  kNotTls,          // is not TLS, and has to be
-  kBadHello,        // not a ClientHello that has one meaning
-  kBadRequest,      // not an HTTP request that has one meaning
-  kTunnel,          // asks for one, or speaks HTTP/2 without one
-  kTooLong,         // not to be understood from its first 16 KiB
-  kPaused,          // stood still before it could be understood
-  kEnded,           // ended before it could be understood
-};
-
-/// A clause for a person: "names another host than the connection was opened to".
-[[nodiscard]] std::string_view describe(FlightFault fault);
 
 struct Look {
   enum class Kind : std::uint8_t {

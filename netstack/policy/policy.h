@@ -34,6 +34,7 @@
 #include "netstack/base/result.h"
 #include "netstack/policy/destination.h"
 #include "netstack/policy/findings.h"
+#include "netstack/policy/flight_fault.h"
 #include "netstack/policy/request.h"
 #include "netstack/policy/rule.h"
 #include "netstack/policy/rule_index.h"
@@ -63,6 +64,8 @@ struct Verdict {
   std::optional<std::uint32_t> rule;
   /// kLimit: which. Where there is a rule it is that rule's, else everything's.
   Limit limit = Limit::kNone;
+  /// kFirstFlight: what was wrong with it.
+  FlightFault fault = FlightFault::kNone;
 
   friend bool operator==(const Verdict&, const Verdict&) = default;
 };

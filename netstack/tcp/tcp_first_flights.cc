@@ -149,8 +149,9 @@ void TcpFlows::await_decision(Instant now, FlowId id) {
 std::optional<std::size_t> TcpFlows::refuse_flight(Instant now, FlowId id, FlightFault fault,
                                                    const DnsName* named, bool owes_answer) {
   Flow& flow = *table_.get(id);
-  Judgement denied{.request = flow.destination->request(),
-                   .verdict = {.action = Action::kDeny, .reason = Reason::kFirstFlight}};
+  Judgement denied{
+      .request = flow.destination->request(),
+      .verdict = {.action = Action::kDeny, .reason = Reason::kFirstFlight, .fault = fault}};
   if (fault == FlightFault::kNotTls) denied.verdict.rule = flow.destination->rule();
   if (named != nullptr) denied.request.name = named;
   const bool is_only_reported = context_.config.policy.mode() == PolicyMode::kReport;

@@ -102,6 +102,7 @@ class Tls(FlightTest):
 
         wait_until(told, f"the denial in the log: {pathlib.Path(self.log).read_text()[-1500:]}", 3)
         self.assertTrue(told()[0]["destination"].endswith(":443"))
+        self.assertEqual((told()[0]["name"], told()[0]["fault"]), ("evil.example", "other-name"))
 
 
 class Http(FlightTest):

@@ -59,6 +59,7 @@ struct Flight {
     EXPECT_TRUE(world.sockets.was(guest).has_fin_gone);
     ASSERT_EQ(world.events.denials.size(), 1U);
     EXPECT_EQ(world.events.denials[0].verdict.reason, Reason::kFirstFlight);
+    EXPECT_NE(world.events.denials[0].verdict.fault, FlightFault::kNone);
     ASSERT_FALSE(world.events.flows.empty());
     EXPECT_EQ(world.events.flows.back().end, FlowEnd::kRevoked);
     // What it still says is read, so that no reset overtakes the answer, and goes nowhere.

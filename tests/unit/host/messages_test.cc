@@ -33,8 +33,11 @@ void expect_same(const Request& a, const Request& b) {
 
 TEST(Messages, ADenialArrivesAsItWasSent) {
   Denial denial{.id = 17, .request = sample_request()};
-  denial.verdict = {
-      .action = Action::kDeny, .reason = Reason::kRule, .rule = 3, .limit = Limit::kDown};
+  denial.verdict = {.action = Action::kDeny,
+                    .reason = Reason::kRule,
+                    .rule = 3,
+                    .limit = Limit::kDown,
+                    .fault = FlightFault::kEnded};
   const auto message = decode_message(bytes_of(encode_denial(denial)));
   ASSERT_TRUE(message);
   const auto decoded = decode_denial(*message, name);
@@ -43,6 +46,7 @@ TEST(Messages, ADenialArrivesAsItWasSent) {
   expect_same(decoded->request, denial.request);
   EXPECT_EQ(decoded->verdict.reason, Reason::kRule);
   EXPECT_EQ(decoded->verdict.limit, Limit::kDown);
+  EXPECT_EQ(decoded->verdict.fault, FlightFault::kEnded);
   EXPECT_EQ(decoded->verdict.rule, 3U);
   EXPECT_FALSE(decode_flow(*message, name));
   EXPECT_FALSE(decode_notice(*message));
@@ -214,9 +218,10 @@ TEST(MessagesHostile, EveryEnumeratorOutOfRangeIsRefused) {
   const Message good = encode_denial(Denial{});
   ASSERT_TRUE(decode_denial(good, name));
   using Field = std::uint8_t Message::*;
-  for (const Field field : {&Message::direction, &Message::protocol, &Message::address_class,
-                            &Message::is_host_door, &Message::action, &Message::reason,
-                            &Message::limit, &Message::denial_kind, &Message::is_only_reported}) {
+  for (const Field field :
+       {&Message::direction, &Message::protocol, &Message::address_class, &Message::is_host_door,
+        &Message::action, &Message::reason, &Message::limit, &Message::fault, &Message::denial_kind,
+        &Message::is_only_reported}) {
     Message bad = good;
     bad.*field = 0xff;
     EXPECT_FALSE(decode_denial(bad, name));

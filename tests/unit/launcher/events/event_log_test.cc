@@ -104,6 +104,20 @@ TEST(DenialText, OfAnAddressThatStandsForNamesHasNoRemedy) {
   EXPECT_EQ(remedy_text(denial, policy), "");
 }
 
+TEST(DenialText, SaysWhatWasWrongWithTheFirstFlight) {
+  const Policy policy = policy_of(DefaultAction::kDeny, {{Action::kAllow, "ok.example"}});
+  const DnsName named = *DnsName::parse("evil.example");
+  Denial denial = denial_to("198.51.100.7", 443, AddressClass::kPublic, policy);
+  denial.request.name = &named;
+  denial.verdict.reason = Reason::kFirstFlight;
+  denial.verdict.fault = FlightFault::kOtherName;
+  EXPECT_EQ(denial_text(denial, policy, kNode),
+            "denied tcp evil.example:443 rule=first-flight fault=other-name id=17 by pid 4711 "
+            "(node); its first flight names another host than the connection was opened to; to "
+            "allow it: --allow evil.example");
+  EXPECT_NE(denial_json(0, denial, policy, {}).find(R"("fault":"other-name")"), std::string::npos);
+}
+
 TEST(DenialText, SaysWhereANameLed) {
   const Policy policy = policy_of(DefaultAction::kDeny, {{Action::kAllow, "ok.example"}});
   const DnsName name = *DnsName::parse("ok.example");
