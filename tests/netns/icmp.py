@@ -62,7 +62,7 @@ class Routes(NetworkTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.world.add_far_router(mtu=1280)
+        cls.world.far_router()
 
     def test_traceroute_by_ping_sees_the_last_router(self):
         for address in (FAR4, FAR6):

@@ -104,7 +104,7 @@ class PathMtu(NetworkTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.far = cls.world.add_far_router(mtu=1280)
+        cls.far = cls.world.far_router()
 
     def test_too_big_datagrams_say_so(self):
         for address in (FAR4, FAR6):

@@ -52,7 +52,7 @@ ROUTER4, HOST4, SERVER4, SECOND4, SILENT4, CLOSED4 = (
 )
 ROUTER6, HOST6 = "2001:db8::1", "2001:db8::2"
 SERVER6, SECOND6, SILENT6, CLOSED6 = (f"2001:db8:1::{last}" for last in ("11", "12", "1d", "1e"))
-FAR4, FAR6 = "198.51.100.50", "2001:db8:3::2"  # behind two routers, see World.add_far_router()
+FAR4, FAR6 = "198.51.100.50", "2001:db8:3::2"  # behind two routers, see World.far_router()
 
 PUBLIC = ["--class", "public=198.51.100.0/24", "--class", "public=2001:db8::/32"]
 FAMILIES = (("v4", SERVER4), ("v6", SERVER6))
@@ -207,6 +207,7 @@ class World:
         self._prepare_files()
         self.host = Namespace.here()
         self.ext = Namespace.new()
+        self.far = None
         self._connect()
         self._children = []
 
@@ -268,8 +269,11 @@ class World:
                     return True
         return False
 
-    def add_far_router(self, mtu=1500):
-        """ext – mid – far: two routers on the way to FAR4 and FAR6, the second link with `mtu`."""
+    def far_router(self, mtu=1280):
+        """ext – mid – far: two routers on the way to FAR4 and FAR6, the second link with `mtu`; made at the first
+        call."""
+        if self.far is not None:
+            return self.far
         mid, far = Namespace.new(), Namespace.new()
         self.ext.run(f"ip link add south type veth peer name north netns {mid.path}")
         mid.run(f"ip link add south type veth peer name north netns {far.path}")
