@@ -62,7 +62,7 @@ struct TranslatorConfig {
   Instant start{};  // of the sandbox: limits in time count from here
   NameSettings names;
   std::vector<Endpoint> upstreams;  // DNS servers that the host uses, in order
-  std::vector<DnsName> search;      // domains that the guest's stub completes names with
+  std::vector<DnsName> search;      // domains with which the guest completes names
   bool reports_flows = false;       // flows as well as denials go to the supervisor
   bool introduces_flows = false;    // and wait until it has looked their process up
 };

@@ -13,7 +13,7 @@ constexpr std::size_t kMaxDatagramReply = 4096;
 constexpr std::uint32_t kPoolTtlSeconds = 60;
 // The same refusal again within this time is the client's repetition.
 constexpr Duration kToldAgain = std::chrono::seconds(10);
-// A stub goes on with its search list at once; glibc's longest pause is `timeout` (5 s) twice.
+// A C library goes on with its search list at once; glibc's longest pause is `timeout` (5 s) twice.
 constexpr Duration kCompletedWithin = std::chrono::seconds(10);
 
 // The question's name as the guest wrote it: a client may check the case of its letters (draft

@@ -54,7 +54,7 @@ TEST(NamesDenied, AreRefusedWithASearchDomainToo) {
     EXPECT_EQ(world.resolves(name, 28).rcode, 3) << name;
   }
   EXPECT_EQ(world.host_contacts(), 0U);
-  EXPECT_EQ(world.events.denials.size(), 1U) << "what a stub makes of the name is no news";
+  EXPECT_EQ(world.events.denials.size(), 1U) << "the name, completed, is no news";
   // A single label is meant to be completed.
   EXPECT_EQ(world.resolves("nas").rcode, 3);
   EXPECT_EQ(world.resolves("nas.corp.example").rcode, 0);
