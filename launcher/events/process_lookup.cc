@@ -27,10 +27,9 @@ namespace {
 constexpr std::int64_t kBudgetNanoseconds = 20'000'000;
 constexpr std::size_t kMaxProcesses = 4096;
 constexpr std::size_t kMaxRows = 1024;
-// Of the kernel's tcp_states.h. A flow that was just opened may be established already.
-constexpr std::uint8_t kTcpEstablished = 1;
-constexpr std::uint8_t kTcpSynSent = 2;
-constexpr std::uint32_t kBeginningStates = 1U << kTcpSynSent | 1U << kTcpEstablished;
+// Of the kernel's tcp_states.h: ESTABLISHED, SYN-SENT, FIN-WAIT-1, FIN-WAIT-2 and CLOSE-WAIT. A
+// flow that was just opened may be established already; one that meets a limit may be half closed.
+constexpr std::uint32_t kConnectionStates = 1U << 1U | 1U << 2U | 1U << 4U | 1U << 5U | 1U << 8U;
 constexpr std::uint32_t kEveryState = 0xffffffff;
 
 std::int64_t now_nanoseconds() {
@@ -56,7 +55,7 @@ bool fits(const SocketRow& row, const Request& request) {
   if (!is_local_right) return false;
   // A ping socket's "port" is the identifier, and it is hardly ever connected.
   if (request.protocol == Protocol::kIcmp) return true;
-  if (request.protocol == Protocol::kTcp && !row.is_connecting) return false;
+  if (request.protocol == Protocol::kTcp && !row.is_connection) return false;
   if (row.remote.port == 0) return request.protocol == Protocol::kUdp;
   if (row.remote.port != request.dialled.port) return false;
   // The address inside is another one than what the host dials: the host door's, or the pool's.
@@ -76,7 +75,7 @@ bool ask(int fd, std::uint8_t family, const Request& request) {
   question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   question.body.sdiag_family = family;
   question.body.sdiag_protocol = request.protocol == Protocol::kTcp ? IPPROTO_TCP : IPPROTO_UDP;
-  question.body.idiag_states = request.protocol == Protocol::kTcp ? kBeginningStates : kEveryState;
+  question.body.idiag_states = request.protocol == Protocol::kTcp ? kConnectionStates : kEveryState;
   question.body.id.idiag_sport = htons(request.guest.port);
   return ::send(fd, &question, sizeof(question), MSG_DONTWAIT | MSG_NOSIGNAL) ==
          ssize_t{sizeof(question)};
@@ -91,11 +90,10 @@ SocketRow to_row(const inet_diag_msg& message) {
   const auto address = [size](const std::array<std::uint8_t, 16>& octets) {
     return without_mapping(IpAddress::from_octets(Bytes(octets).first(size)));
   };
-  return SocketRow{
-      .local = {address(source), ntohs(message.id.idiag_sport)},
-      .remote = {address(destination), ntohs(message.id.idiag_dport)},
-      .is_connecting = message.idiag_state == kTcpSynSent || message.idiag_state == kTcpEstablished,
-      .inode = message.idiag_inode};
+  return SocketRow{.local = {address(source), ntohs(message.id.idiag_sport)},
+                   .remote = {address(destination), ntohs(message.id.idiag_dport)},
+                   .is_connection = (kConnectionStates >> message.idiag_state & 1U) != 0,
+                   .inode = message.idiag_inode};
 }
 
 /// Takes the rows out of one datagram of the dump; false at its end.

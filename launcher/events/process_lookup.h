@@ -32,7 +32,7 @@ struct GuestProcess {
 struct SocketRow {
   Endpoint local;
   Endpoint remote;             // port 0: not connected
-  bool is_connecting = false;  // TCP SYN-SENT or ESTABLISHED
+  bool is_connection = false;  // TCP: it dialled, and has not ended both ways
   std::uint64_t inode = 0;
 };
 

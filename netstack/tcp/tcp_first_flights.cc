@@ -7,6 +7,9 @@
 //              FIN instead, and the server's answers pass until its own; then the answer goes
 //   answered   FIN to the guest, whose octets are read and forgotten until it has ended too: a
 //              socket that is closed with octets unread resets, and takes the answer with it
+//
+// A stream that a limit or a new policy ends goes the same way, without words: nothing moves any
+// more, and the guest's reset waits until its process has been looked up.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -162,19 +165,9 @@ std::optional<std::size_t> TcpFlows::refuse_flight(Instant now, FlowId id, Fligh
     queue(id);
     return kPumpBudget;
   }
-  report(id, FlowEnd::kRevoked);
-  flow.state = State::kRefused;
-  table_.touch(id, kListRefused, now);
-  Answer* const answer = free_answer();
-  if (answer == nullptr) {
-    end(id, FlowEnd::kRevoked);
-    return std::nullopt;
-  }
-  answer->flow = id;
-  answer->denial = told.id;
-  ++answers_used_;
+  Answer* const answer = begin_refusal(now, id, told.id);
+  if (answer == nullptr) return std::nullopt;
   write_answer(*answer, flow, fault, denied);
-  flow.answer = static_cast<std::uint8_t>(answer - answers_.data() + 1);
   flow.flight = FirstFlight();
   flow.stream.up.is_done = true;
   context_.streams.drop_hold(flow.stream.up.hold);
@@ -183,12 +176,44 @@ std::optional<std::size_t> TcpFlows::refuse_flight(Instant now, FlowId id, Fligh
     queue(id);
     return std::nullopt;
   }
+  answer_once_told(now, id, told.is_waited_for);
+  return std::nullopt;
+}
+
+// A place for what the guest is told; without one the flow is no more.
+TcpFlows::Answer* TcpFlows::begin_refusal(Instant now, FlowId id, std::uint32_t denial) {
+  report(id, FlowEnd::kRevoked);
+  Flow& flow = *table_.get(id);
+  flow.state = State::kRefused;
+  table_.touch(id, kListRefused, now);
+  Answer* const answer = free_answer();
+  if (answer == nullptr) {
+    end(id, FlowEnd::kRevoked);
+    return nullptr;
+  }
+  answer->flow = id;
+  answer->denial = denial;
+  ++answers_used_;
+  flow.answer = static_cast<std::uint8_t>(answer - answers_.data() + 1);
+  return answer;
+}
+
+void TcpFlows::answer_once_told(Instant now, FlowId id, bool is_waited_for) {
+  Flow& flow = *table_.get(id);
+  for (HalfStream* const half : {&flow.stream.up, &flow.stream.down}) {
+    half->is_done = true;
+    context_.streams.drop_hold(half->hold);
+  }
   context_.streams.reset(flow.stream.host);
   flow.stream.host = {};
-  flow.stream.down.is_done = true;
-  answer->until = told.is_waited_for ? now + kRefusalHold : now;
-  if (!told.is_waited_for) send_answer(now, id);
-  return std::nullopt;
+  answers_[flow.answer - 1U].until = is_waited_for ? now + kRefusalHold : now;
+  if (!is_waited_for) send_answer(now, id);
+}
+
+void TcpFlows::refuse_stream(Instant now, FlowId id, Judgement denied) {
+  denied.verdict.action = Action::kDeny;  // there is no SYN that could wait for a person
+  const Refusals::Told told = context_.refusals.tell(denied);
+  if (begin_refusal(now, id, told.id) != nullptr) answer_once_told(now, id, told.is_waited_for);
 }
 
 TcpFlows::Answer* TcpFlows::free_answer() {
@@ -268,6 +293,8 @@ void TcpFlows::on_refused(Instant now, FlowId id, bool is_host, const Readiness&
 
 void TcpFlows::discard(FlowId id) {
   Flow& flow = *table_.get(id);
+  // One who is told nothing waits with what it says: it might say all, and be gone.
+  if (flow.answer != 0 && answers_[flow.answer - 1U].size == 0) return;
   for (int i = 0; i < kDiscardsPerTurn; ++i) {
     const IoResult<std::size_t> size = context_.streams.receive(flow.stream.guest, seen_);
     if (size && *size > 0) continue;
@@ -309,8 +336,7 @@ std::optional<std::size_t> TcpFlows::at_limit(Instant now, FlowId id, bool is_up
     context_.refusals.report(denied);
     return kPumpBudget;
   }
-  context_.refusals.refuse(now, denied, {});
-  end(id, FlowEnd::kRevoked);
+  refuse_stream(now, id, denied);
   return std::nullopt;
 }
 

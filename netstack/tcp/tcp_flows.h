@@ -208,6 +208,10 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   void await_decision(Instant now, FlowId id);
   std::optional<std::size_t> refuse_flight(Instant now, FlowId id, FlightFault fault,
                                            const DnsName* named, bool owes_answer);
+  Answer* begin_refusal(Instant now, FlowId id, std::uint32_t denial);
+  void answer_once_told(Instant now, FlowId id, bool is_waited_for);
+  /// Ends a stream; its guest hears of it once the denial has been told.
+  void refuse_stream(Instant now, FlowId id, Judgement denied);
   [[nodiscard]] Answer* free_answer();
   void write_answer(Answer& answer, const Flow& flow, FlightFault fault, const Judgement& denied);
   void on_refused(Instant now, FlowId id, bool is_host, const Readiness& readiness);

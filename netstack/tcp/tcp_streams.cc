@@ -205,6 +205,7 @@ std::optional<std::uint32_t> TcpFlows::list(std::uint32_t cursor, std::size_t bu
 
 void TcpFlows::revoke(Instant now, FlowId id, const Judgement& judgement) {
   const Flow& flow = *table_.get(id);
+  if (flow.state == State::kStream) return refuse_stream(now, id, judgement);
   const bool awaits_answer = flow.state == State::kDialling || flow.state == State::kConnected;
   const FlowKey key = table_.key_of(id);
   const Seq irs = flow.syn.irs;

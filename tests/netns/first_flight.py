@@ -4,6 +4,7 @@ own protocol; beside it stands the same thing said rightly. And budgets, on the 
 
 import json
 import pathlib
+import re
 import time
 
 import named
@@ -210,6 +211,7 @@ class Settings(FlightTest):
 
 class Budgets(NamedTest):
     options = [*PUBLIC, "--policy", str(SCRATCH / "budgets.toml")]
+    log = SCRATCH / "tmp/budgets.log"
     UP, RATE = 200_000, 400_000
 
     @classmethod
@@ -225,6 +227,21 @@ class Budgets(NamedTest):
             [[rule]]
             to = ["{OK4}:8003"]
             flows = 1
+            [[rule]]
+            to = ["{OK4}:8004"]
+            up = "50kB"
+            [[rule]]
+            to = ["{OK4}:8005"]
+            down = "50kB"
+            [[rule]]
+            to = ["{OK4}:8006"]
+            until = "1s"
+            [[rule]]
+            to = ["udp/{OK4}:8008"]
+            up = "50kB"
+            [[rule]]
+            to = ["udp/{OK4}:8009"]
+            down = "50kB"
             """)
 
     def server(self, port, serve=servers.hold):
@@ -267,6 +284,63 @@ class Budgets(NamedTest):
                 "except OSError as error: print(type(error).__name__)\n"
                 "else: print('two')")
         self.assertEqual(self.words("/usr/bin/python3", "-c", held).strip(), "ConnectionRefusedError")
+        self.assert_named("tcp", 8003, "flows")
+
+    def assert_named(self, protocol, port, limit):
+        """A limit's denial names the program that met it, on stderr and in the log, by the same number."""
+        line = re.compile(rf"^cordon: denied {protocol} {re.escape(OK4)}:{port} rule=limit limit={limit} id=(\d+) "
+                          rf"by pid (\d+) \(python3[^)]*\); to allow it: raise {limit} ", re.MULTILINE)
+        wait_until(lambda: line.search(self.guest.said()), f"the {limit} of {protocol} to be told: {self.guest.said()}")
+        denial, pid = map(int, line.search(self.guest.said()).groups())
+        events = [json.loads(entry) for entry in self.log.read_text().splitlines()]
+        told = [event for event in events if event["event"] == "denied" and event["id"] == denial]
+        self.assertEqual([(event["pid"], event["program"][:7]) for event in told], [(pid, "python3")])
+
+    def meet(self, protocol, port, script):
+        """Runs `script` inside with `s` connected; it says what became of it."""
+        kind = {"tcp": "STREAM", "udp": "DGRAM"}[protocol]
+        begin = (f"import socket, time; s = socket.socket(type=socket.SOCK_{kind}); s.settimeout(10); "
+                 f"s.connect(('{OK4}', {port}))\n")
+        return self.words("/usr/bin/python3", "-c", begin + script).strip()
+
+    def test_limit_of_a_stream_names_the_program(self):
+        self.server(8004, servers.hash_all)
+        self.server(8005, servers.source(1 << 20))
+        self.server(8006)
+        reset = "try:\n  {}\nexcept (ConnectionError, TimeoutError) as error: print(type(error).__name__)"
+        sent = self.meet("tcp", 8004, reset.format("s.sendall(bytes(60_000)); s.recv(1); print('passed')"))
+        self.assertEqual(sent, "ConnectionResetError")
+        self.assert_named("tcp", 8004, "up")
+        count = "while data := s.recv(65536): size += len(data)"
+        self.assertEqual(self.meet("tcp", 8005, f"size = 0\n{reset.format(count)}\nprint(size)").split(),
+                         ["ConnectionResetError", "50000"])
+        self.assert_named("tcp", 8005, "down")
+        # Whoever comes when it is used up is refused, and named as well.
+        time.sleep(1)
+        self.assertEqual(self.words("/usr/bin/python3", "-c", "import socket\ntry: socket.create_connection"
+                                    f"(('{OK4}', 8006), 5)\nexcept OSError as error: print(type(error).__name__)")
+                         .strip(), "ConnectionRefusedError")
+        self.assert_named("tcp", 8006, "until")
+
+    def test_limit_of_datagrams_names_the_program(self):
+        for port, limit in ((8008, "up"), (8009, "down")):
+            self.addCleanup(servers.UdpServer(self.world.ext, OK4, port).close)
+            self.meet("udp", port, "try:\n  for _ in range(60): s.send(bytes(1000)); time.sleep(0.001)\n"
+                      "except OSError: pass\ntime.sleep(0.2)")
+            self.assert_named("udp", port, limit)
+
+    def test_time_that_ends_names_the_program_that_streams(self):
+        (SCRATCH / "time.toml").write_text(f'version = 1\n[[rule]]\nto = ["{OK4}:8007"]\nuntil = "3s"\n')
+        self.server(8007)
+        log = SCRATCH / "tmp/time.log"
+        with self.another_guest([*PUBLIC, "--policy", str(SCRATCH / "time.toml"), "--log", str(log)]) as guest:
+            script = (f"import socket; s = socket.create_connection(('{OK4}', 8007), 5); s.settimeout(10)\n"
+                      "try: s.recv(1)\nexcept ConnectionResetError: print('reset')")
+            self.assertEqual(self.words("/usr/bin/python3", "-c", script, guest=guest).strip(), "reset")
+            line = re.compile(r"rule=limit limit=until id=\d+ by pid \d+ \(python3")
+            wait_until(lambda: line.search(guest.said()), f"the time to be told: {guest.said()}")
+        denied = [json.loads(entry) for entry in log.read_text().splitlines() if '"denied"' in entry]
+        self.assertEqual([event["program"][:7] for event in denied], ["python3"])
 
 
 assert named and ALLOW

@@ -1,5 +1,8 @@
 // Budgets where the octets move: exact to the octet, over all flows of a rule, both ways; a rate
 // that nobody sleeps for; flows at one time; an end.
+#include <algorithm>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "tests/world/world.h"
@@ -172,6 +175,99 @@ TEST(TimeBudget, ResetsItsFlowsAndRefusesNewOnes) {
   world.guest_sends(Syn().to(kServer).from_port(40001));
   (void)world.expect_reset();
   EXPECT_EQ(world.events.denials.size(), 2U);
+}
+
+// The supervisor finds a process by its socket: it is there until the denial has been told.
+WorldOptions holding(const RuleLimits& limits) {
+  WorldOptions options = limited(limits);
+  options.holds_refusals = true;
+  return options;
+}
+
+void expect_guest_waits(World& world, const Ends& ends, std::uint64_t up, std::uint64_t down) {
+  expect_over_limit(world);
+  EXPECT_EQ(world.sockets.was(ends.host).end, End::kReset) << "the remote hears of it at once";
+  EXPECT_EQ(world.sockets.was(ends.guest).end, End::kOpen);
+  EXPECT_EQ(world.events.flows.back().end, FlowEnd::kRevoked);
+  world.arrives(ends.guest, 100'000);
+  world.advance(5ms);
+  EXPECT_EQ(world.sockets.was(ends.host).written, up) << "not an octet more";
+  EXPECT_EQ(world.sockets.was(ends.guest).written, down);
+}
+
+TEST(LimitOfAStream, IsToldToTheGuestOnceItsProcessIsKnown) {
+  World world(holding({.up_bytes = 1000, .flows = 1}));
+  const Ends ends = connect(world);
+  world.arrives(ends.host, 300);
+  world.arrives(ends.guest, 5000);
+  expect_guest_waits(world, ends, 1000, 300);
+  // It counts as a flow for as long as it is one.
+  world.guest_sends(Syn().to(kServer).from_port(40001));
+  EXPECT_EQ(world.events.denials.size(), 2U);
+  world.supervisor_tells(world.events.denials.front().id);
+  EXPECT_EQ(world.sockets.was(ends.guest).end, End::kReset);
+  EXPECT_EQ(world.flow_sockets(), 0U);
+  EXPECT_EQ(world.events.flows.size(), 2U) << "a beginning and one end";
+}
+
+TEST(LimitOfAStream, IsToldToTheGuestAfter25MillisecondsByItself) {
+  World world(holding({.down_bytes = 1000}));
+  const Ends ends = connect(world);
+  world.arrives(ends.guest, 10);
+  world.arrives(ends.host, 1001);
+  expect_guest_waits(world, ends, 10, 1000);
+  world.advance(20ms - 1us);
+  EXPECT_EQ(world.sockets.was(ends.guest).end, End::kOpen);
+  world.advance(1us);
+  EXPECT_EQ(world.sockets.was(ends.guest).end, End::kReset);
+  world.supervisor_tells(world.events.denials.front().id);  // too late
+}
+
+TEST(LimitOfAStream, ThatIsATimeWaitsForItsProcessToo) {
+  World world(holding({.until_seconds = 60}));
+  const Ends ends = connect(world);
+  world.arrives(ends.guest, 10);
+  world.advance(60s);
+  expect_guest_waits(world, ends, 10, 0);
+  world.supervisor_tells(world.events.denials.front().id);
+  EXPECT_EQ(world.sockets.was(ends.guest).end, End::kReset);
+}
+
+TEST(LimitOfAStream, LetsAGuestGoThatEndsWhileItWaits) {
+  World world(holding({.up_bytes = 1000}));
+  const Ends ends = connect(world);
+  world.arrives(ends.guest, 5000);
+  world.reset_arrives(ends.guest);
+  EXPECT_EQ(world.flow_sockets(), 0U);
+  world.supervisor_tells(world.events.denials.front().id);
+  world.advance(1s);
+}
+
+TEST(LimitOfAStream, HoldsSixteenAndEndsTheOthersAtOnce) {
+  World world(holding({.up_bytes = 1}));
+  std::vector<Ends> all;
+  for (std::uint16_t i = 0; i < 20; ++i) all.push_back(connect(world, 41000 + i));
+  for (const Ends& ends : all) world.arrives(ends.guest, 100);
+  const auto waiting = [&](const Ends& ends) {
+    return world.sockets.was(ends.guest).end == End::kOpen;
+  };
+  EXPECT_EQ(std::count_if(all.begin(), all.end(), waiting), 16);
+  EXPECT_EQ(world.events.denials.size(), 20U);
+  world.advance(25ms);
+  EXPECT_EQ(world.flow_sockets(), 0U);
+}
+
+TEST(PolicyThatEndsAStream, IsToldToTheGuestOnceItsProcessIsKnown) {
+  World world(holding({}));
+  const Ends ends = connect(world);
+  world.arrives(ends.guest, 10);
+  world.changes_policy({.default_action = DefaultAction::kDeny});
+  world.advance(1ms);
+  ASSERT_EQ(world.events.denials.size(), 1U);
+  EXPECT_EQ(world.sockets.was(ends.host).end, End::kReset);
+  EXPECT_EQ(world.sockets.was(ends.guest).end, End::kOpen);
+  world.supervisor_tells(world.events.denials.front().id);
+  EXPECT_EQ(world.sockets.was(ends.guest).end, End::kReset);
 }
 
 TEST(WholeBudget, IsOfEverythingThatPasses) {

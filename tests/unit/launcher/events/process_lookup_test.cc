@@ -18,7 +18,7 @@ Request request(Protocol protocol = Protocol::kTcp) {
 SocketRow connecting(std::uint64_t inode) {
   return {.local = at("10.77.0.2", 40000),
           .remote = at("198.51.100.7", 443),
-          .is_connecting = true,
+          .is_connection = true,
           .inode = inode};
 }
 
@@ -35,7 +35,7 @@ TEST(ChooseSocket, TakesNoneThatDiffersInAnyPart) {
   rows[1].local.address = *IpAddress::parse("10.77.0.9");
   rows[2].remote.port = 80;
   rows[3].remote.address = *IpAddress::parse("198.51.100.8");
-  rows[4].is_connecting = false;
+  rows[4].is_connection = false;
   rows[5].inode = 0;
   for (const SocketRow& row : rows) EXPECT_EQ(choose_socket(Rows{row}, request()), std::nullopt);
 }
