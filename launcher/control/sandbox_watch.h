@@ -29,7 +29,7 @@ class FlowRecorder {
   virtual void on_flow(const FlowReport& report, const std::optional<GuestProcess>& process) = 0;
   virtual void on_denial(const Denial& denial, const std::optional<GuestProcess>& process) = 0;
   /// As Events::resolved().
-  virtual void on_resolved(const Request& request) = 0;
+  virtual void on_resolved(const Resolution& resolution) = 0;
 };
 
 /// Counted since the start.

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "launcher/events/event_text.h"
+#include "launcher/policy/policy_words.h"
 #include "launcher/readable_octets.h"
 
 namespace cordon {
@@ -200,6 +201,16 @@ Line comment_on(const LearnedDestination& one) {
           .is_comment = true};
 }
 
+// Those of a name's types that a rule of the policy lists.
+std::set<std::uint16_t> listed_types(const LearnedRecords& one, const PolicyLore& lore) {
+  std::set<std::uint16_t> types;
+  if (!lore.may_be_named(one.name)) return types;
+  for (const std::uint16_t type : one.found) {
+    if (!word_for(kDnsTypes, type).empty()) types.insert(type);
+  }
+  return types;
+}
+
 // What presets and suffix rules answer anyway is left out.
 void add_names_not_dialled(std::vector<Line>& lines, const LearnedRun& run,
                            std::span<const Line> presets, const PolicyLore& lore) {
@@ -208,7 +219,11 @@ void add_names_not_dialled(std::vector<Line>& lines, const LearnedRun& run,
   std::size_t told = 0;
   std::size_t more = 0;
   for (const LearnedName& one : run.names_not_dialled) {
+    const auto has_records = [&](const LearnedRecords& records) {
+      return records.name == one.name && !listed_types(records, lore).empty();
+    };
     const bool is_answered =
+        std::ranges::any_of(run.records_asked, has_records) ||
         rules.contains("*." + parent_of(one.name)) ||
         std::ranges::any_of(presets, [&](const Line& preset) {
           return lore.covers(preset.rule, one.name, 443) || lore.covers(preset.rule, one.name, 80);
@@ -225,32 +240,6 @@ void add_names_not_dialled(std::vector<Line>& lines, const LearnedRun& run,
                      .is_comment = true});
   }
   if (more > 0) lines.back().why += fmt::format(" (and {} more such names)", more);
-}
-
-void add_records_asked(std::vector<Line>& lines, const LearnedRun& run) {
-  for (const LearnedRecords& one : run.records_asked) {
-    std::vector<std::string> types;
-    types.reserve(one.types.size());
-    for (const std::string& type : one.types) types.push_back(fmt::format("\"{}\"", type));
-    lines.push_back({.rule = one.name,
-                     .why = fmt::format("was asked for {0} records and had none: they are answered "
-                                        "by a [[rule]] with dns = [{1}]",
-                                        fmt::join(one.types, ", "), fmt::join(types, ", ")),
-                     .is_comment = true});
-  }
-}
-
-std::string classes_text(std::span<const ClassOverride> classes) {
-  std::map<AddressClass, std::vector<std::string>> prefixes;
-  for (const ClassOverride& moved : classes) {
-    prefixes[moved.address_class].push_back(fmt::format("\"{}\"", moved.prefix.to_string()));
-  }
-  if (prefixes.empty()) return {};
-  std::string text = "\n[classes]  # as they were given to cordon learn\n";
-  for (const auto& [address_class, list] : prefixes) {
-    text += fmt::format("{} = [{}]\n", class_name(address_class), fmt::join(list, ", "));
-  }
-  return text;
 }
 
 std::string quoted(const std::string& text) { return fmt::format("\"{}\",", text); }
@@ -270,6 +259,74 @@ std::string list_text(std::string_view key, const std::vector<Line>& lines) {
                         widths.at(line.is_comment ? 1 : 0), line.why);
   }
   return text + "]\n";
+}
+
+std::string type_text(std::uint16_t type) {
+  const std::string_view word = word_for(kDnsTypes, type);
+  return word.empty() ? query_type_text(type) : std::string(word);
+}
+
+std::string types_text(const std::set<std::uint16_t>& types, std::string_view quote) {
+  std::set<std::string> words;
+  for (const std::uint16_t type : types) {
+    words.insert(fmt::format("{0}{1}{0}", quote, type_text(type)));
+  }
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+std::string why_not_listed(const LearnedRecords& one, const PolicyLore& lore) {
+  const std::string time = time_of_day(one.first_seen_unix_milliseconds);
+  if (one.found.empty()) {
+    return fmt::format("asked for {} records at {}, and had none", types_text(one.in_vain, ""),
+                       time);
+  }
+  return fmt::format("asked for {} records at {}: no rule can {}", types_text(one.found, ""), time,
+                     lore.may_be_named(one.name) ? "list those" : "be for such a name");
+}
+
+void add_records_without_rule(std::vector<Line>& lines, const LearnedRun& run,
+                              const PolicyLore& lore) {
+  std::size_t told = 0;
+  for (const LearnedRecords& one : run.records_asked) {
+    if (!listed_types(one, lore).empty()) continue;
+    if (++told > kMostNamesNotDialled) return;
+    lines.push_back({.rule = one.name, .why = why_not_listed(one, lore), .is_comment = true});
+  }
+}
+
+// What goes to port 53 ends at the resolver, so a rule for it lets a name be asked for and nothing
+// be dialled.
+std::string records_text(const LearnedRun& run, const PolicyLore& lore) {
+  std::map<std::set<std::uint16_t>, std::vector<Line>> by_types;
+  for (const LearnedRecords& one : run.records_asked) {
+    const std::set<std::uint16_t> types = listed_types(one, lore);
+    if (types.empty()) continue;
+    by_types[types].push_back(
+        {.rule = one.name + ":53",
+         .why = fmt::format("asked at {}", time_of_day(one.first_seen_unix_milliseconds))});
+  }
+  std::string text;
+  for (const auto& [types, lines] : by_types) {
+    text += fmt::format(
+        "\n# For their records: what is sent to port 53 meets the resolver, so this lets nothing "
+        "be "
+        "dialled.\n[[rule]]\nname = \"records: {}\"\ndns  = [{}]\n{}",
+        types_text(types, ""), types_text(types, "\""), list_text("to", lines));
+  }
+  return text;
+}
+
+std::string classes_text(std::span<const ClassOverride> classes) {
+  std::map<AddressClass, std::vector<std::string>> prefixes;
+  for (const ClassOverride& moved : classes) {
+    prefixes[moved.address_class].push_back(fmt::format("\"{}\"", moved.prefix.to_string()));
+  }
+  if (prefixes.empty()) return {};
+  std::string text = "\n[classes]  # as they were given to cordon learn\n";
+  for (const auto& [address_class, list] : prefixes) {
+    text += fmt::format("{} = [{}]\n", class_name(address_class), fmt::join(list, ", "));
+  }
+  return text;
 }
 
 }  // namespace
@@ -314,21 +371,26 @@ void Learner::on_flow(std::int64_t unix_milliseconds, const FlowReport& report,
 
 void Learner::on_denial(std::int64_t unix_milliseconds, const Denial& denial,
                         const std::optional<GuestProcess>& process) {
-  const Request& request = denial.request;
-  if (denial.verdict.reason == Reason::kType && request.name != nullptr) {
-    const std::string name = escape_text(request.name->lower_case().to_string());
-    if (records_.size() < kMostDestinations || records_.contains(name)) {
-      records_[name].insert(query_type_text(denial.query_type));
-    }
-  }
   if (denial.kind != Denial::Kind::kFlow) return;
   LearnedDestination* const one = at(unix_milliseconds, denial.request, true, process);
   if (one != nullptr) ++one->flows;
 }
 
-void Learner::on_resolved(std::int64_t unix_milliseconds, const Request& request) {
-  if (request.name == nullptr) return;
-  const std::string name = escape_text(request.name->lower_case().to_string());
+void Learner::on_resolved(std::int64_t unix_milliseconds, const Resolution& resolution) {
+  if (resolution.request.name == nullptr) return;
+  const std::string name = escape_text(resolution.request.name->lower_case().to_string());
+  if (resolution.type != 0) {
+    if (records_.size() >= kMostDestinations && !records_.contains(name)) return;
+    LearnedRecords& records =
+        records_
+            .try_emplace(name, LearnedRecords{.name = name,
+                                              .found = {},
+                                              .in_vain = {},
+                                              .first_seen_unix_milliseconds = unix_milliseconds})
+            .first->second;
+    (resolution.has_data ? records.found : records.in_vain).insert(resolution.type);
+    return;
+  }
   if (resolved_.size() >= kMostDestinations && !resolved_.contains(name)) return;
   resolved_.try_emplace(
       name, LearnedName{.name = name, .first_seen_unix_milliseconds = unix_milliseconds});
@@ -348,9 +410,7 @@ std::vector<LearnedName> Learner::names_not_dialled() const {
 std::vector<LearnedRecords> Learner::records_asked() const {
   std::vector<LearnedRecords> all;
   all.reserve(records_.size());
-  for (const auto& [name, types] : records_) {
-    all.push_back({.name = name, .types = {types.begin(), types.end()}});
-  }
+  for (const auto& [name, one] : records_) all.push_back(one);
   return all;
 }
 
@@ -378,7 +438,7 @@ std::string learned_policy(const LearnedRun& run, const PolicyLore& lore) {
   add_addresses(allow, left);
   allow.insert(allow.end(), comments.begin(), comments.end());
   add_names_not_dialled(allow, run, presets, lore);
-  add_records_asked(allow, run);
+  add_records_without_rule(allow, run, lore);
   std::string text = fmt::format(
       "# What `{}` reached on {}, as cordon learn saw it.\n"
       "# It allows what one run did: read it before you rely on it.\n"
@@ -387,7 +447,7 @@ std::string learned_policy(const LearnedRun& run, const PolicyLore& lore) {
   if (!presets.empty()) text += list_text("use", presets);
   text += "default = \"deny\"\n";
   text += list_text("allow", allow);
-  return text + classes_text(run.classes);
+  return text + records_text(run, lore) + classes_text(run.classes);
 }
 
 }  // namespace cordon

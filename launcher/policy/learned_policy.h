@@ -5,8 +5,8 @@
 // under one parent become a suffix rule, where the parent is nobody's to sell names under; the rest
 // are rules for themselves. What only a rule for a floor class would open stands there as a
 // comment, with its reason, for a person to decide; so do names that were looked up and never
-// dialled, which such a policy does not answer, and types of records that it would have to list.
-// Every line says why it is there.
+// dialled, which such a policy does not answer. Names that were asked for other records (SRV, MX,
+// TXT) have rules that list the types and let nothing be dialled. Every line says why it is there.
 #pragma once
 
 #include <cstdint>
@@ -48,10 +48,12 @@ struct LearnedName {
   std::int64_t first_seen_unix_milliseconds = 0;
 };
 
-/// Types of records that a name was asked for beside A and AAAA, and that no rule listed.
+/// Types of records that a name was asked for beside A and AAAA.
 struct LearnedRecords {
   std::string name;
-  std::vector<std::string> types;
+  std::set<std::uint16_t> found;
+  std::set<std::uint16_t> in_vain;  // there were none, each time
+  std::int64_t first_seen_unix_milliseconds = 0;
 };
 
 /// Gathers what the translator tells.
@@ -61,7 +63,7 @@ class Learner {
                const std::optional<GuestProcess>& process);
   void on_denial(std::int64_t unix_milliseconds, const Denial& denial,
                  const std::optional<GuestProcess>& process);
-  void on_resolved(std::int64_t unix_milliseconds, const Request& request);
+  void on_resolved(std::int64_t unix_milliseconds, const Resolution& resolution);
   /// In the order in which they were first seen.
   [[nodiscard]] std::vector<LearnedDestination> destinations() const;
   /// The names that no flow went to, likewise.
@@ -74,7 +76,7 @@ class Learner {
                          const std::optional<GuestProcess>& process);
   std::map<std::string, LearnedDestination> seen_;
   std::map<std::string, LearnedName> resolved_;
-  std::map<std::string, std::set<std::string>> records_;  // the types by name
+  std::map<std::string, LearnedRecords> records_;
 };
 
 /// Presets and public suffixes, as learned_policy() needs them; tests bring their own.
@@ -88,6 +90,8 @@ class PolicyLore {
                                     std::uint16_t port) const = 0;
   /// Whether strangers have names under it.
   [[nodiscard]] virtual bool is_public_suffix(const std::string& name) const = 0;
+  /// Whether a rule may be for this very name.
+  [[nodiscard]] virtual bool may_be_named(const std::string& name) const = 0;
 };
 
 struct LearnedRun {

@@ -21,9 +21,9 @@ namespace {
 
 constexpr std::string_view kLearnHelp =
     R"(Runs COMMAND with the public internet open, as `cordon run` does without a policy, records what it
-reaches, and writes a policy for it: presets where they fit, names, ports, and why each line is
-there. What was denied (this host, the local network) and names that were looked up but never dialled
-stand there as comments.
+reaches, and writes a policy for it: presets where they fit, names, ports, types of records (SRV, MX,
+TXT), and why each line is there. What was denied (this host, the local network) and names that were
+looked up but never dialled stand there as comments.
 
 Usage: cordon learn [--write FILE] [--force] [OPTIONS] [--] COMMAND [ARGUMENTS...]
 
@@ -56,6 +56,9 @@ class InstalledLore final : public PolicyLore {
   [[nodiscard]] bool is_public_suffix(const std::string& name) const override {
     return suffixes_.is_public(name);
   }
+  [[nodiscard]] bool may_be_named(const std::string& name) const override {
+    return parse_destination(name).has_value() && !suffixes_.is_of_registrars(name);
+  }
 
  private:
   std::vector<std::string> folders_ = policy_folders();
@@ -70,8 +73,8 @@ class Recorder final : public FlowRecorder {
   void on_denial(const Denial& denial, const std::optional<GuestProcess>& process) override {
     learner_.on_denial(unix_milliseconds_now(), denial, process);
   }
-  void on_resolved(const Request& request) override {
-    learner_.on_resolved(unix_milliseconds_now(), request);
+  void on_resolved(const Resolution& resolution) override {
+    learner_.on_resolved(unix_milliseconds_now(), resolution);
   }
   [[nodiscard]] const Learner& learner() const { return learner_; }
 
@@ -140,9 +143,7 @@ Result<CommandLine> parse_learn(std::span<const std::string> arguments) {
   options.run = *std::move(run_options);
   if (!paths.empty()) options.path = paths.back();
   // What the run may reach is everything public, and what --allow opens on top.
-  const auto everything = parse_destination("@public");
-  if (!everything) return std::unexpected(everything.error());
-  options.run.policy.rules.push_back({.to = *everything, .text = "@public", .origin = "learn"});
+  options.run.policy.default_action = DefaultAction::kAllowPublic;
   // Every name gets an address of its own, so that each flow is known by its name.
   options.run.names.mode = NameSettings::Mode::kMap;
   return perform([options] { return learn(options); });

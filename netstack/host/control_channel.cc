@@ -15,7 +15,9 @@ bool ControlChannel::introduced(std::uint32_t id, const Request& request) {
   return send(encode_introduced(id, request));
 }
 
-void ControlChannel::resolved(const Request& request) { (void)send(encode_resolved(request)); }
+void ControlChannel::resolved(const Resolution& resolution) {
+  (void)send(encode_resolved(resolution));
+}
 
 bool ControlChannel::asked(const Question& question) { return send(encode_question(question)); }
 

@@ -21,7 +21,7 @@ class ControlChannel final : public Events {
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override;
   bool introduced(std::uint32_t id, const Request& request) override;
-  void resolved(const Request& request) override;
+  void resolved(const Resolution& resolution) override;
   bool asked(const Question& question) override;
   bool listed(const FlowReport& report) override;
   void notice(Notice notice, int code) override;

@@ -153,10 +153,12 @@ Message encode_flow(const FlowReport& report) {
   return message;
 }
 
-Message encode_resolved(const Request& request) {
+Message encode_resolved(const Resolution& resolution) {
   Message message;
   message.kind = MessageKind::kResolved;
-  put_request(message, request);
+  put_request(message, resolution.request);
+  message.query_type = resolution.type;
+  message.code = resolution.has_data ? 1 : 0;
   return message;
 }
 
@@ -231,12 +233,12 @@ std::optional<FlowReport> decode_flow(const Message& message, DnsName& name) {
   return report;
 }
 
-std::optional<Request> decode_resolved(const Message& message, DnsName& name) {
+std::optional<Resolution> decode_resolved(const Message& message, DnsName& name) {
   const auto request = take_request(message, name);
   if (message.kind != MessageKind::kResolved || !request || request->name == nullptr) {
     return std::nullopt;
   }
-  return request;
+  return Resolution{.request = *request, .type = message.query_type, .has_data = message.code != 0};
 }
 
 std::optional<Request> decode_introduced(const Message& message, DnsName& name) {

@@ -22,7 +22,8 @@ enum class MessageKind : std::uint32_t {
   kFlowListed = 5,   // a living flow, in answer to kListFlows
   kFlowsListed = 6,  // the end of a piece of the list; `cursor` is where the next one begins
   kPolicyTaken = 7,  // `generation` is in force, or (`code` not 0) was not understood
-  kResolved = 8,     // a name was answered for the first time
+  kResolved = 8,     // a name was answered: with addresses, or (`query_type`) with records, of
+                     // which there are some (`code` 1) or none (0)
   kIntroduced = 9,   // a flow would begin, and waits until its process has been looked up
   // supervisor to translator
   kDenialTold = 101,      // the process was looked up and the line written: refuse the guest now
@@ -89,7 +90,7 @@ struct Message {
 [[nodiscard]] Message encode_denial(const Denial& denial);
 [[nodiscard]] Message encode_flow(const FlowReport& report);
 [[nodiscard]] Message encode_question(const Question& question);
-[[nodiscard]] Message encode_resolved(const Request& request);
+[[nodiscard]] Message encode_resolved(const Resolution& resolution);
 [[nodiscard]] Message encode_introduced(std::uint32_t id, const Request& request);
 [[nodiscard]] Message encode_notice(Notice notice, int code);
 
@@ -108,7 +109,7 @@ struct Message {
 [[nodiscard]] std::optional<FlowReport> decode_flow(const Message& message, DnsName& name);
 [[nodiscard]] std::optional<Question> decode_question(const Message& message, DnsName& name);
 /// Always with a name.
-[[nodiscard]] std::optional<Request> decode_resolved(const Message& message, DnsName& name);
+[[nodiscard]] std::optional<Resolution> decode_resolved(const Message& message, DnsName& name);
 /// Its number is the message's.
 [[nodiscard]] std::optional<Request> decode_introduced(const Message& message, DnsName& name);
 [[nodiscard]] std::optional<Notice> decode_notice(const Message& message);

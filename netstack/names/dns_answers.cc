@@ -12,16 +12,28 @@ constexpr std::size_t kMostRecords = 512;
 // Records of one answer to the guest. A service with more has a problem of its own.
 constexpr std::size_t kMostCopied = 64;
 
-// Types whose data ends with a name, and the octets in front of it.
+// Types whose data has names in it, which may be compressed (RFC 3597 section 4): the octets in
+// front of them, how many there are, and the octets behind them.
 struct NamedData {
   std::uint16_t type;
   std::size_t prefix;
+  std::size_t names = 1;
+  std::size_t tail = 0;
 };
-constexpr NamedData kNamedData[] = {{dns_type::kNs, 0},
-                                    {dns_type::kCname, 0},
-                                    {dns_type::kPtr, 0},
-                                    {dns_type::kMx, 2},    // preference
-                                    {dns_type::kSrv, 6}};  // priority, weight, port
+constexpr NamedData kNamedData[] = {
+    {.type = dns_type::kNs, .prefix = 0},
+    {.type = dns_type::kCname, .prefix = 0},
+    {.type = dns_type::kSoa, .prefix = 0, .names = 2, .tail = 20},  // serial and four times
+    {.type = dns_type::kPtr, .prefix = 0},
+    {.type = dns_type::kMinfo, .prefix = 0, .names = 2},
+    {.type = dns_type::kMx, .prefix = 2},  // preference
+    {.type = dns_type::kRp, .prefix = 0, .names = 2},
+    {.type = dns_type::kAfsdb, .prefix = 2},
+    {.type = dns_type::kRt, .prefix = 2},
+    {.type = dns_type::kPx, .prefix = 2, .names = 2},
+    {.type = dns_type::kSrv, .prefix = 6},  // priority, weight, port
+    {.type = dns_type::kKx, .prefix = 2},
+    {.type = dns_type::kDname, .prefix = 0}};
 
 std::size_t answers_of(Bytes response) {
   const std::optional<DnsHeader> header = read_dns_header(response);
@@ -64,7 +76,7 @@ std::optional<Canonical> follow_aliases(Bytes response, const DnsName& name) {
   return std::nullopt;
 }
 
-// The record as it is told to the guest, its name written out; nullopt where the data is not what
+// The record as it is told to the guest, its names written out; nullopt where the data is not what
 // the type says.
 std::optional<DnsReplyRecord> rewrite(Bytes response, const DnsRecord& record) {
   DnsReplyRecord copy{.type = record.type, .ttl = record.ttl, .data = record.data};
@@ -72,9 +84,14 @@ std::optional<DnsReplyRecord> rewrite(Bytes response, const DnsRecord& record) {
   if (named == std::end(kNamedData)) return copy;
   if (record.data.size() <= named->prefix) return std::nullopt;
   const std::size_t end = record.data_offset + record.data.size();
+  std::size_t offset = record.data_offset + named->prefix;
   copy.data = record.data.first(named->prefix);
-  copy.name = name_in(response, record.data_offset + named->prefix, end);
-  if (!copy.name) return std::nullopt;
+  for (std::size_t i = 0; i < named->names; ++i) {
+    copy.names.at(i) = DnsName::read(response.first(end), offset);
+    if (!copy.names.at(i)) return std::nullopt;
+  }
+  if (end - offset != named->tail) return std::nullopt;
+  copy.tail = record.data.last(named->tail);
   return copy;
 }
 
@@ -109,7 +126,11 @@ DnsAddresses read_dns_addresses(Bytes response, const DnsName& name, Family fami
 
 std::size_t copy_dns_answers(const DnsQuery& query, Bytes response, MutableBytes out) {
   const std::optional<DnsHeader> header = read_dns_header(response);
-  const std::optional<Canonical> canonical = follow_aliases(response, query.question.name);
+  // An alias that is asked for as such is not followed.
+  const bool is_alias_asked = query.question.type == dns_type::kCname;
+  const std::optional<Canonical> canonical = is_alias_asked
+                                                 ? Canonical{.name = query.question.name}
+                                                 : follow_aliases(response, query.question.name);
   if (!header || !canonical || header->rcode > static_cast<std::uint8_t>(DnsRcode::kRefused)) {
     return write_dns_reply(query, DnsReply{.rcode = DnsRcode::kServFail}, out);
   }

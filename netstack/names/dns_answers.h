@@ -37,7 +37,7 @@ struct DnsAddresses {
 
 /// An answer to `query` with the records of the type it asks for out of the answer section of
 /// `response`, aliases followed, under the name that was asked for; no other section, no other
-/// record. Names in the data of NS, CNAME, PTR, MX and SRV are written out. 0 where not even header
+/// record. Names in the data are written out where they may be compressed. 0 where not even header
 /// and question fit; what does not fit as a whole is left out and the answer marked truncated.
 /// Beyond 64 records the rest is left out.
 [[nodiscard]] std::size_t copy_dns_answers(const DnsQuery& query, Bytes response, MutableBytes out);

@@ -1,6 +1,7 @@
 #include "netstack/names/dns_message.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "netstack/wire/endian.h"
 
@@ -129,16 +130,16 @@ void put_opt(Writer& writer, std::uint16_t udp_octets, bool is_dnssec_ok, unsign
   writer.put_wire(Be16(static_cast<std::uint16_t>(*error)));
 }
 
-void put_record(Writer& writer, std::uint16_t type, std::uint32_t ttl, Bytes data,
-                Bytes more_data = {}) {
-  const std::size_t octets = data.size() + more_data.size();
+void put_record(Writer& writer, std::uint16_t type, std::uint32_t ttl,
+                std::initializer_list<Bytes> data) {
+  std::size_t octets = 0;
+  for (const Bytes piece : data) octets += piece.size();
   writer.put_wire(Be16(kPointerToQuestion));
   writer.put_wire(RecordWire{.type = Be16(type),
                              .record_class = Be16(kDnsClassIn),
                              .ttl = Be32(ttl),
                              .data_octets = Be16(static_cast<std::uint16_t>(octets))});
-  writer.put(data);
-  writer.put(more_data);
+  for (const Bytes piece : data) writer.put(piece);
 }
 
 // Returns how many records were written.
@@ -147,16 +148,19 @@ std::uint16_t put_answers(Writer& writer, const DnsQuery& query, const DnsReply&
   for (const IpAddress& address : reply.addresses) {
     const std::uint16_t type = address.is_v4() ? dns_type::kA : dns_type::kAaaa;
     if (query.question.type != type) continue;
-    put_record(writer, type, reply.ttl, address.octets());
+    put_record(writer, type, reply.ttl, {address.octets()});
     ++count;
   }
   if (reply.pointer != nullptr && query.question.type == dns_type::kPtr) {
-    put_record(writer, dns_type::kPtr, reply.ttl, reply.pointer->wire());
+    put_record(writer, dns_type::kPtr, reply.ttl, {reply.pointer->wire()});
     ++count;
   }
   for (const DnsReplyRecord& record : reply.records) {
-    put_record(writer, record.type, record.ttl, record.data,
-               record.name ? record.name->wire() : Bytes());
+    const auto wire_of = [](const std::optional<DnsName>& name) {
+      return name ? name->wire() : Bytes();
+    };
+    put_record(writer, record.type, record.ttl,
+               {record.data, wire_of(record.names[0]), wire_of(record.names[1]), record.tail});
     ++count;
   }
   return count;

@@ -33,10 +33,17 @@ inline constexpr std::uint16_t kNs = 2;
 inline constexpr std::uint16_t kCname = 5;
 inline constexpr std::uint16_t kSoa = 6;
 inline constexpr std::uint16_t kPtr = 12;
+inline constexpr std::uint16_t kMinfo = 14;
 inline constexpr std::uint16_t kMx = 15;
 inline constexpr std::uint16_t kTxt = 16;
+inline constexpr std::uint16_t kRp = 17;
+inline constexpr std::uint16_t kAfsdb = 18;
+inline constexpr std::uint16_t kRt = 21;
+inline constexpr std::uint16_t kPx = 26;
 inline constexpr std::uint16_t kAaaa = 28;
 inline constexpr std::uint16_t kSrv = 33;
+inline constexpr std::uint16_t kKx = 36;
+inline constexpr std::uint16_t kDname = 39;
 inline constexpr std::uint16_t kOpt = 41;
 inline constexpr std::uint16_t kSvcb = 64;
 inline constexpr std::uint16_t kHttps = 65;
@@ -156,13 +163,14 @@ class DnsRecords {
 /// Whether every record lies within the message and nothing stands behind them.
 [[nodiscard]] bool is_whole_dns_message(Bytes message);
 
-/// A record of an answer, under the name that was asked for: `data`, and the name behind it where
-/// the type's data ends with one.
+/// A record of an answer, under the name that was asked for: `data`, the names that stand behind it
+/// in the type's data, and what follows them.
 struct DnsReplyRecord {
   std::uint16_t type = 0;
   std::uint32_t ttl = 0;  // seconds
   Bytes data;
-  std::optional<DnsName> name;
+  std::array<std::optional<DnsName>, 2> names{};
+  Bytes tail;
 };
 
 /// What to answer. Addresses become A or AAAA records by their family; those that the question's

@@ -1,6 +1,7 @@
 #include "netstack/names/resolver.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "netstack/names/dns_answers.h"
 
@@ -60,7 +61,7 @@ Resolver::Resolver(const FlowContext& context, UpstreamQueries& upstream)
       budgets_(SipKey{context.entropy.next(), context.entropy.next()}),
       queries_(kMaxDnsQueries, SipKey{context.entropy.next(), context.entropy.next()}),
       scratch_(kLongestDnsMessage),
-      refused_key_{context.entropy.next(), context.entropy.next()} {
+      name_key_{context.entropy.next(), context.entropy.next()} {
   upstream_.answers_go_to(Asker::kResolver, *this);
 }
 
@@ -203,7 +204,7 @@ void Resolver::refuse_with(Instant now, const Client& client, const DnsQuery& qu
   if (size == 0) answer(now, client, query, reply);
 }
 
-bool Resolver::is_to_be_told(Instant now, const DnsName& name, std::uint16_t type) {
+std::uint64_t Resolver::key_of(const DnsName& name, std::uint16_t type) const {
   const DnsName whole = name.lower_case();
   std::array<std::uint8_t, kLongestDnsName + 2> what{};
   std::ranges::copy(whole.wire(), what.begin());
@@ -212,7 +213,11 @@ bool Resolver::is_to_be_told(Instant now, const DnsName& name, std::uint16_t typ
     what.at(size++) = static_cast<std::uint8_t>(type >> 8);
     what.at(size++) = static_cast<std::uint8_t>(type);
   }
-  const std::uint64_t key = siphash(refused_key_, Bytes(what).first(size));
+  return siphash(name_key_, Bytes(what).first(size));
+}
+
+bool Resolver::is_to_be_told(Instant now, const DnsName& name, std::uint16_t type) {
+  const std::uint64_t key = key_of(name, type);
   const auto known = std::ranges::find(refused_, key, &Refused::name);
   Refused& refused = known == refused_.end() ? refused_[next_refused_++ % refused_.size()] : *known;
   const bool is_repetition = known != refused_.end() && now < refused.told_until;
@@ -231,7 +236,7 @@ bool Resolver::completes_refused(Instant now, const DnsName& name) const {
     // A single label is no name of the public DNS: what it is completed to is meant.
     if (size == std::size_t{1} + whole.wire()[0]) continue;
     std::ranges::copy(whole.wire().first(size), begin.begin());  // and the root label
-    const std::uint64_t key = siphash(refused_key_, Bytes(begin).first(size + 1));
+    const std::uint64_t key = siphash(name_key_, Bytes(begin).first(size + 1));
     const bool was_refused = std::ranges::any_of(refused_, [&](const Refused& refused) {
       return refused.name == key && now < refused.last + kCompletedWithin;
     });
@@ -335,7 +340,7 @@ std::optional<PooledName> Resolver::give_name(const Client& client, const DnsQue
   const std::optional<PooledName> pooled = context_.pool.give(query.question.name);
   if (context_.config.reports_flows && pooled && context_.pool.size() != known) {
     context_.events.resolved(
-        {.protocol = Protocol::kUdp, .guest = client.guest, .name = pooled->name});
+        {.request = {.protocol = Protocol::kUdp, .guest = client.guest, .name = pooled->name}});
   }
   return pooled;
 }
@@ -371,7 +376,23 @@ void Resolver::on_pinned(Instant now, const Query& query, Bytes response) {
 
 void Resolver::on_records(Instant now, const Query& query, Bytes response) {
   const MutableBytes room = room_for(query.client, query.asked);
-  reply(now, query.client, room.first(copy_dns_answers(query.asked, response, room)));
+  const Bytes message = room.first(copy_dns_answers(query.asked, response, room));
+  const std::optional<DnsHeader> header = read_dns_header(message);
+  const bool has_data = header && (header->answer_count > 0 || header->is_truncated);
+  if (context_.config.reports_flows) tell_records(query, has_data);
+  reply(now, query.client, message);
+}
+
+void Resolver::tell_records(const Query& query, bool has_data) {
+  const DnsQuestion& question = query.asked.question;
+  const DnsName asked = question.name.lower_case();
+  const std::uint64_t key = key_of(asked, question.type) ^ static_cast<std::uint64_t>(has_data);
+  std::uint64_t& told = told_records_.at(key / 2 % told_records_.size());
+  if (std::exchange(told, key) == key) return;
+  context_.events.resolved(
+      {.request = {.protocol = Protocol::kUdp, .guest = query.client.guest, .name = &asked},
+       .type = question.type,
+       .has_data = has_data});
 }
 
 void Resolver::pass_back(Instant now, const Query& query, Bytes response) {

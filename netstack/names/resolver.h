@@ -19,10 +19,10 @@
 //          all; a name that does not exist stays one
 //   pin    A and AAAA: the addresses themselves, which are remembered with the name
 //          (flow/name_pins.h); those that no name leads to, the loopback's say, are left out
-//   both   other types where a rule lists them: their records and nothing else of the response.
-//          All others, HTTPS and SVCB with their keys and hints among them, have no data, which is
-//          told of those that a rule could list. Names under a wildcard have a budget
-//          (names/wildcard_budgets.h); past it NXDOMAIN
+//   both   other types where a rule lists them, or what is public is allowed anyway: their records
+//          and nothing else of the response. All others, and HTTPS and SVCB with their keys and
+//          hints always, have no data, which is told of those that a rule could list. Names under a
+//          wildcard have a budget (names/wildcard_budgets.h); past it NXDOMAIN
 //   open   the response, passed back as it is, any type
 //   off    nobody answers: port unreachable
 //
@@ -120,6 +120,7 @@ class Resolver final : private UpstreamAnswers {
   [[nodiscard]] static Judgement judgement_of(const Client& client, const DnsName& name,
                                               const Verdict& verdict);
   [[nodiscard]] static IpHeaderFields reply_header(const Client& client);
+  [[nodiscard]] std::uint64_t key_of(const DnsName& name, std::uint16_t type) const;
   /// Notes a refusal, of the name or of one `type` of its records. Whether it is to be told now,
   /// and not once more in a short while.
   [[nodiscard]] bool is_to_be_told(Instant now, const DnsName& name, std::uint16_t type = 0);
@@ -130,6 +131,7 @@ class Resolver final : private UpstreamAnswers {
   void on_mapped(Instant now, FlowId id, Bytes response);
   void on_pinned(Instant now, const Query& query, Bytes response);
   void on_records(Instant now, const Query& query, Bytes response);
+  void tell_records(const Query& query, bool has_data);
   void pass_back(Instant now, const Query& query, Bytes response);
 
   /// The name in the pool, reported where it is new there; nullopt: the pool is full.
@@ -149,9 +151,10 @@ class Resolver final : private UpstreamAnswers {
   DnsStreamAnswers* streams_ = nullptr;
   std::vector<std::uint8_t> scratch_;  // the longest message
   GatheredReplies replies_;
-  SipKey refused_key_;
+  SipKey name_key_;
   std::array<Refused, 32> refused_{};
   std::size_t next_refused_ = 0;
+  std::array<std::uint64_t, 256> told_records_{};  // each at a place of its own
 };
 
 }  // namespace cordon

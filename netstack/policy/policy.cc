@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::uint16_t kDnsTypeA = 1;      // RFC 1035 section 3.2.2
 constexpr std::uint16_t kDnsTypeAaaa = 28;  // RFC 3596 section 2.1
+// RFC 9460: keys that hide names, hints of addresses, offers of other protocols.
+constexpr std::uint16_t kDnsTypeSvcb = 64;
+constexpr std::uint16_t kDnsTypeHttps = 65;
 
 // Where a name may lead, the likeliest first; rules for names grant the first three.
 constexpr std::array kClassesOfNames{
@@ -236,6 +239,8 @@ bool Policy::names_are_enforced() const {
 }
 
 bool Policy::is_dns_type_allowed(const DnsName& name, std::uint16_t type) const {
+  const bool is_binding = type == kDnsTypeSvcb || type == kDnsTypeHttps;
+  if (input_.default_action == DefaultAction::kAllowPublic && !is_binding) return true;
   return type == kDnsTypeA || type == kDnsTypeAaaa ||
          index_.is_dns_type_listed(index_.places_of(name), type);
 }

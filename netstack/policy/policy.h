@@ -137,8 +137,9 @@ class Policy {
   /// Whether flows are to be known by name: there is a name rule, or what the default refuses is
   /// asked or reported.
   [[nodiscard]] bool names_are_enforced() const;
-  /// Whether a name that may be looked up may be for this type of record: A and AAAA, and what the
-  /// rules for the name list.
+  /// Whether a name that may be looked up may be asked for this type of record: A and AAAA, and
+  /// what the rules for the name list; where the default is to allow the public internet, any but
+  /// HTTPS and SVCB.
   [[nodiscard]] bool is_dns_type_allowed(const DnsName& name, std::uint16_t type) const;
 
   /// The witness for a resolver of the host itself (names/ only): upstreams come from the host's

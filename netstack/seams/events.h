@@ -58,6 +58,13 @@ struct FlowReport {
   std::uint64_t bytes_down = 0;
 };
 
+/// A name that the guest asked for was answered.
+struct Resolution {
+  Request request;         // the name and the asking socket, no destination
+  std::uint16_t type = 0;  // of the records that were asked for; 0: addresses
+  bool has_data = true;    // records: there were some
+};
+
 class Events {
  public:
   virtual ~Events() = default;
@@ -69,9 +76,9 @@ class Events {
   /// it has looked the process up; the flow then waits for that, or for kIntroduction. Only where
   /// TranslatorConfig::introduces_flows says so.
   virtual bool introduced(std::uint32_t id, const Request& request) = 0;
-  /// A name that the guest asked for was answered with addresses, for the first time. The request
-  /// has the name and the asking socket, and no destination.
-  virtual void resolved(const Request& request) = 0;
+  /// A name was answered with addresses for the first time, or with what there is of records of a
+  /// type; those are told again now and then.
+  virtual void resolved(const Resolution& resolution) = 0;
   /// A living flow, in answer to Translator::list_flows(). False where there is no room for more at
   /// the moment.
   virtual bool listed(const FlowReport& report) = 0;

@@ -43,7 +43,7 @@ void check_message(Bytes data) {
   require(denial.has_value() + flow.has_value() + question.has_value() + notice.has_value() +
               resolved.has_value() + introduced.has_value() <=
           1);
-  if (resolved) check_request(*resolved, name);
+  if (resolved) check_request(resolved->request, name);
   if (introduced) check_request(*introduced, name);
   if (denial) {
     check_request(denial->request, name);

@@ -647,6 +647,10 @@ class Learned(NamedTest, Controlled):
         for name in ("a", "b", "c"):
             cls.zones.host(f"{name}.cdn.example", OK4, OK6)
         cls.zones.host("asked.example", OK4, OK6)
+        cls.zones.host("node.example", OK4, OK6)
+        cls.zones.add("_db._tcp.example", "SRV", f"0 5 {PORT} node.example")
+        cls.zones.add("_db._tcp.example", "TXT", "authSource=admin")
+        cls.zones.add("ok.example", "MX", f"10 node.example")
         cls.make_runtime_folder()
         for address in (OK4, OK6):
             for port in (PORT, 443):
@@ -688,7 +692,15 @@ class Learned(NamedTest, Controlled):
                   "try:\n    socket.getaddrinfo('asked.example', 80)\nexcept OSError:\n    pass\n"
                   "import subprocess\n"
                   "subprocess.run(['ping', '-c1', '-W2', 'ok.example'], check=True, stdout=subprocess.DEVNULL)\n"
-                  "subprocess.run(['dig', 'ok.example', 'TXT'], stdout=subprocess.DEVNULL)\n")
+                  "def records(name, kind):\n"
+                  "    out = subprocess.run(['dig', '+short', name, kind], capture_output=True, check=True).stdout\n"
+                  "    return out.decode().split()\n"
+                  "records('ok.example', 'TXT')\n"
+                  "assert records('_db._tcp.example', 'TXT') == ['\"authSource=admin\"']\n"
+                  "assert records('ok.example', 'MX') == ['10', 'node.example.']\n"
+                  "assert records('ok.example', 'HTTPS') == []\n"
+                  "port, target = records('_db._tcp.example', 'SRV')[2:]\n"
+                  "socket.create_connection((target, int(port)), 5).close()\n")
         path, log = SCRATCH / "tmp/learned.toml", SCRATCH / "tmp/learned.log"
         for file in (path, log):
             file.unlink(missing_ok=True)
@@ -701,7 +713,10 @@ class Learned(NamedTest, Controlled):
         self.assertRegex(text, r'(?m)^  # "198\.51\.100\.1:99", +# was denied, class lan')
         self.assertRegex(text, r'(?m)^  # "asked\.example", +# looked up at \d\d:\d\d:\d\d, never dialled: ')
         self.assertRegex(text, r'(?m)^  "icmp/ok\.example", +# first at .*; ping')
-        self.assertRegex(text, r'(?m)^  # "ok\.example", +# was asked for TXT records')
+        self.assertRegex(text, r'(?m)^dns  = \["MX"\]\nto = \[\n  "ok\.example:53", # asked at \d\d:\d\d:\d\d\n\]$')
+        self.assertRegex(text, r'(?m)^name = "records: SRV, TXT"\ndns  = \["SRV", "TXT"\]\nto = \[\n'
+                               r'  "_db\._tcp\.example:53", # asked at \d\d:\d\d:\d\d\n\]$')
+        self.assertRegex(text, rf'(?m)^  "node\.example:{PORT}", +# first at')
         self.assertIn('default = "deny"', text)
         self.verb("policy", "check", str(path))
         self.verb("policy", "fmt", "--check", str(path))
@@ -709,7 +724,7 @@ class Learned(NamedTest, Controlled):
         self.assertEqual((again.returncode, again.stdout), (0, ""), again.stderr)
         # And what it says about the recorded run is the same.
         said = self.verb("replay", str(path), str(log), status=1)
-        self.assertIn("6 of 8 recorded flows would have passed", said)
+        self.assertIn("7 of 8 recorded flows would have passed", said)
         narrow = self.policy("narrow.toml", policy_text(["*.cdn.example"]))
         said = self.verb("replay", str(narrow), str(log), status=1)
         self.assertRegex(said, rf"denied +tcp ok\.example:{PORT} +1 +default +python3 +--allow ok\.example:{PORT}")

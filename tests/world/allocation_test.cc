@@ -174,7 +174,7 @@ class QuietEvents final : public Events {
   bool denied(const Denial& /*denial*/) override { return true; }
   void flow(const FlowReport& /*report*/) override {}
   bool introduced(std::uint32_t /*id*/, const Request& /*request*/) override { return true; }
-  void resolved(const Request& /*request*/) override {}
+  void resolved(const Resolution& /*resolution*/) override {}
   bool asked(const Question& /*question*/) override { return true; }
   bool listed(const FlowReport& /*report*/) override { return true; }
   void notice(Notice /*notice*/, int /*code*/) override {}

@@ -280,8 +280,13 @@ class FakeEvents final : public Events {
   bool denied(const Denial& denial) override;
   void flow(const FlowReport& report) override { flows.push_back(report); }
   bool introduced(std::uint32_t id, const Request& request) override;
-  void resolved(const Request& request) override {
-    resolved_names.push_back(request.name->to_string());
+  void resolved(const Resolution& resolution) override {
+    const std::string name = resolution.request.name->to_string();
+    if (resolution.type == 0) {
+      resolved_names.push_back(name);
+    } else {
+      records.push_back({.name = name, .type = resolution.type, .has_data = resolution.has_data});
+    }
   }
   bool asked(const Question& question) override;
   bool listed(const FlowReport& report) override;
@@ -292,6 +297,13 @@ class FakeEvents final : public Events {
   std::vector<Denial> denials;
   std::vector<FlowReport> flows;
   std::vector<std::string> resolved_names;
+  struct Records {
+    std::string name;
+    std::uint16_t type = 0;
+    bool has_data = false;
+    friend bool operator==(const Records&, const Records&) = default;
+  };
+  std::vector<Records> records;
   std::vector<Question> questions;
   std::vector<FlowReport> list;
   std::vector<std::pair<Notice, int>> notices;

@@ -164,6 +164,69 @@ TEST(NamesTypes, ThatARuleListsArePassedOnAlone) {
             std::string::npos);
 }
 
+// With the public internet open a name's records are no more than its addresses are.
+TEST(NamesTypes, PassWhereEverythingPublicIsOpen) {
+  Naming world({.deny = {"evil.example"}, .ask = {"maybe.example"}});
+  fill(world);
+  for (const std::uint16_t type : {15, 16, 33, 35, 257, 6, 12, 5, 48, 65280}) {
+    const std::size_t asked = world.questions.size();
+    EXPECT_EQ(world.resolves("other.example", type).rcode, 3) << "what upstream says";
+    ASSERT_EQ(world.questions.size(), asked + 1) << type;
+    EXPECT_EQ(world.questions.back(), (NameQuestion{"other.example", type}));
+    EXPECT_EQ(world.events.records.back(),
+              (FakeEvents::Records{.name = "other.example", .type = type, .has_data = false}));
+  }
+  const std::size_t asked = world.questions.size();
+  for (const std::uint16_t type : {64, 65}) {  // SVCB, HTTPS
+    EXPECT_EQ(world.resolves("other.example", type).rcode, 0);
+  }
+  EXPECT_EQ(world.resolves("evil.example", 16).extended_error, 17);
+  EXPECT_EQ(world.resolves("maybe.example", 16).answers, 0) << "nobody has said yes";
+  EXPECT_EQ(world.questions.size(), asked);
+  EXPECT_EQ(world.events.records.size(), 10U);
+  // Told once, not with every question.
+  (void)world.resolves("other.example", 65280);
+  EXPECT_EQ(world.events.records.size(), 10U);
+}
+
+TEST(NamesTypes, NamesInTheirDataAreWrittenOut) {
+  Naming world({.deny = {"evil.example"}});
+  const auto ask = [&](std::uint16_t type, std::initializer_list<int> data) {
+    world.asks("ok.example", type);
+    Octets answer = dns_answer(world.dns_socket().sent.back().payload, 0);
+    for (const int octet : {0xc0, 12, 0, static_cast<int>(type), 0, 1, 0, 0, 0, 60, 0}) {
+      answer.push_back(static_cast<std::uint8_t>(octet));
+    }
+    answer.push_back(static_cast<std::uint8_t>(data.size()));
+    for (const int octet : data) answer.push_back(static_cast<std::uint8_t>(octet));
+    answer[7] = 1;
+    world.datagram_arrives(world.dns_socket().handle, endpoint("198.51.100.53:53"), answer);
+    const Seen seen = world.expect_udp();
+    EXPECT_EQ(read_dns(seen.payload).answers, 1) << type;
+    return std::string(seen.payload.begin(), seen.payload.end());
+  };
+  const std::string whole(
+      "\x02ok\x07"
+      "example\0",
+      12);
+  // SOA: two names, then serial, refresh, retry, expire, minimum.
+  const std::string soa = ask(6, {2, 'n', 's', 0xc0, 12, 1, 'm', 0xc0, 12, 0, 0, 0, 9, 0, 0,
+                                  0, 8,   0,   0,    0,  7, 0,   0,    0,  6, 0, 0, 0, 5});
+  EXPECT_NE(soa.find("\x02ns" + whole + "\x01m" + whole + std::string("\0\0\0\x09", 4)),
+            std::string::npos);
+  // CNAME as such is the alias, not where it leads.
+  EXPECT_NE(ask(5, {3, 'w', 'w', 'w', 0xc0, 12}).find("\x03www" + whole), std::string::npos);
+  EXPECT_NE(ask(17, {1, 'a', 0xc0, 12, 1, 'b', 0xc0, 12})
+                .find("\x01"
+                      "a" +
+                      whole +
+                      "\x01"
+                      "b"),
+            std::string::npos);
+  EXPECT_EQ(world.events.records.size(), 3U);
+  EXPECT_TRUE(world.events.records.back().has_data);
+}
+
 // T4: nothing of the guest's question but its name and type.
 TEST(NamesQuestions, AreRebuilt) {
   Naming world(leak_policy());

@@ -35,7 +35,7 @@ class NobodyHears final : public Events {
   bool denied(const Denial&) override { return false; }
   void flow(const FlowReport&) override {}
   bool introduced(std::uint32_t, const Request&) override { return false; }
-  void resolved(const Request&) override {}
+  void resolved(const Resolution&) override {}
   bool listed(const FlowReport&) override { return false; }
   bool asked(const Question&) override { return false; }
   void notice(Notice, int) override {}

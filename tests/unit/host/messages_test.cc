@@ -102,10 +102,18 @@ TEST(Messages, ANameThatWasResolvedArrivesWithTheAskingSocket) {
   const Request request{
       .protocol = Protocol::kUdp, .guest = {*IpAddress::parse("10.0.2.100"), 5353}, .name = &sent};
   DnsName read;
-  const auto decoded = decode_resolved(encode_resolved(request), read);
+  const auto decoded = decode_resolved(encode_resolved({.request = request}), read);
   ASSERT_TRUE(decoded);
-  expect_same(*decoded, request);
-  Message nameless = encode_resolved(request);
+  expect_same(decoded->request, request);
+  EXPECT_EQ(decoded->type, 0);
+  for (const bool has_data : {false, true}) {
+    const auto records = decode_resolved(
+        encode_resolved({.request = request, .type = 33, .has_data = has_data}), read);
+    ASSERT_TRUE(records);
+    EXPECT_EQ(records->type, 33);
+    EXPECT_EQ(records->has_data, has_data);
+  }
+  Message nameless = encode_resolved({.request = request});
   nameless.name.size = 0;
   EXPECT_FALSE(decode_resolved(nameless, read));
   EXPECT_FALSE(decode_resolved(encode_flow({.id = 1, .request = request}), read));
@@ -122,7 +130,7 @@ TEST(Messages, AFlowIsIntroducedWithItsNumber) {
   const auto decoded = decode_introduced(message, read);
   ASSERT_TRUE(decoded);
   expect_same(*decoded, request);
-  EXPECT_FALSE(decode_introduced(encode_resolved(request), read));
+  EXPECT_FALSE(decode_introduced(encode_resolved({.request = request}), read));
   EXPECT_FALSE(decode_flow(message, read));
 }
 

@@ -26,6 +26,9 @@ class Lore final : public PolicyLore {
   [[nodiscard]] bool is_public_suffix(const std::string& name) const override {
     return name == "github.io" || name == "co.uk";
   }
+  [[nodiscard]] bool may_be_named(const std::string& name) const override {
+    return parse_destination(name).has_value() && name != "co.uk";
+  }
 };
 
 LearnedDestination reached(const std::string& name, std::uint16_t port = 443,
@@ -40,13 +43,18 @@ LearnedDestination reached(const std::string& name, std::uint16_t port = 443,
           .first_seen_unix_milliseconds = kNoon};
 }
 
+LearnedName looked_up(const std::string& name) {
+  return {.name = name, .first_seen_unix_milliseconds = kNoon};
+}
+
 std::string written(std::vector<LearnedDestination> destinations,
-                    std::vector<LearnedName> names_not_dialled = {}) {
+                    std::vector<LearnedName> names_not_dialled = {},
+                    std::vector<LearnedRecords> records_asked = {}) {
   const std::string text = learned_policy({.command = {"npm", "ci"},
                                            .date = "2026-01-31",
                                            .destinations = std::move(destinations),
                                            .names_not_dialled = std::move(names_not_dialled),
-                                           .records_asked = {},
+                                           .records_asked = std::move(records_asked),
                                            .classes = {}},
                                           Lore());
   const PolicyReading reading = read_policy_text(text, "learned.toml");
@@ -54,6 +62,14 @@ std::string written(std::vector<LearnedDestination> destinations,
     ADD_FAILURE() << problem.to_string() << "\n" << text;
   EXPECT_EQ(format_policy_text(text, "learned.toml").value_or(""), text) << "as policy fmt has it";
   return text;
+}
+
+std::vector<Rule> rules_of(const std::string& text) {
+  std::vector<Rule> rules;
+  for (const auto& rule : read_policy_text(text, "learned.toml").file.rules) {
+    rules.push_back(rule.value);
+  }
+  return rules;
 }
 
 bool has(const std::string& text, std::string_view part) {
@@ -142,32 +158,63 @@ TEST(LearnedPolicy, LeavesTheFloorToAPerson) {
       << text;
 }
 
-TEST(LearnedPolicy, TellsWhichRecordsWereAskedForInVain) {
-  Learner learner;
-  const DnsName name = *DnsName::parse("_sip._tcp.voice.example");
-  Denial denial{.kind = Denial::Kind::kQuery,
-                .verdict = {.action = Action::kDeny, .reason = Reason::kType}};
-  denial.request.name = &name;
-  for (const std::uint16_t type : {33, 16, 33}) {
-    denial.query_type = type;
-    learner.on_denial(kNoon, denial, {});
-  }
-  EXPECT_TRUE(learner.destinations().empty());
-  const std::string text = learned_policy({.command = {"sip"},
-                                           .date = "2026-01-31",
-                                           .destinations = {},
-                                           .names_not_dialled = {},
-                                           .records_asked = learner.records_asked(),
-                                           .classes = {}},
-                                          Lore());
-  EXPECT_TRUE(has(text,
-                  "  # \"_sip._tcp.voice.example\", # was asked for SRV, TXT records and had none: "
-                  "they are answered by a [[rule]] with dns = [\"SRV\", \"TXT\"]\n"))
-      << text;
+Resolution records(const DnsName& name, std::uint16_t type, bool has_data = true) {
+  return {
+      .request = {.protocol = Protocol::kUdp, .name = &name}, .type = type, .has_data = has_data};
 }
 
-LearnedName looked_up(const std::string& name) {
-  return {.name = name, .first_seen_unix_milliseconds = kNoon};
+TEST(LearnedPolicy, ListsTheTypesOfRecordsThatWereAskedFor) {
+  const DnsName sip = *DnsName::parse("_SIP._tcp.voice.example");
+  const DnsName mail = *DnsName::parse("voice.example");
+  Learner learner;
+  for (const std::uint16_t type : {33, 16, 33}) learner.on_resolved(kNoon, records(sip, type));
+  learner.on_resolved(kNoon, records(mail, 15));
+  learner.on_resolved(kNoon, records(mail, 257, false));
+  EXPECT_TRUE(learner.destinations().empty());
+  EXPECT_TRUE(learner.names_not_dialled().empty());
+  const std::string text =
+      written({reached("voice.example")}, {looked_up("voice.example")}, learner.records_asked());
+  EXPECT_TRUE(has(text,
+                  "\n# For their records: what is sent to port 53 meets the resolver, so this lets "
+                  "nothing be dialled.\n"
+                  "[[rule]]\n"
+                  "name = \"records: SRV, TXT\"\n"
+                  "dns  = [\"SRV\", \"TXT\"]\n"
+                  "to = [\n"
+                  "  \"_sip._tcp.voice.example:53\", # asked at 12:00:00\n"
+                  "]\n"))
+      << text;
+  EXPECT_TRUE(has(text, "dns  = [\"MX\"]\nto = [\n  \"voice.example:53\", #")) << text;
+  EXPECT_FALSE(has(text, "never dialled")) << text;
+  // What the file says is what was meant: these records, and no flow that was not there.
+  const Policy policy(PolicyInput{.default_action = DefaultAction::kDeny, .rules = rules_of(text)});
+  EXPECT_TRUE(policy.is_dns_type_allowed(sip, 33));
+  EXPECT_TRUE(policy.is_dns_type_allowed(mail, 15));
+  EXPECT_FALSE(policy.is_dns_type_allowed(mail, 257));
+  EXPECT_EQ(policy.judge_name(sip).action, Action::kAllow);
+  Request flow{.name = &sip};
+  flow.dialled.port = 443;
+  EXPECT_EQ(policy.judge_unresolved(flow).action, Action::kDeny);
+}
+
+TEST(LearnedPolicy, TellsWhichRecordsNoRuleIsFor) {
+  const DnsName none = *DnsName::parse("_kerberos.example");
+  const DnsName pointer = *DnsName::parse("7.100.51.198.in-addr.arpa");
+  const DnsName suffix = *DnsName::parse("co.uk");
+  Learner learner;
+  learner.on_resolved(kNoon, records(none, 16, false));
+  learner.on_resolved(kNoon, records(pointer, 12));
+  learner.on_resolved(kNoon, records(suffix, 2));
+  const std::string text = written({}, {}, learner.records_asked());
+  EXPECT_FALSE(has(text, "[[rule]]")) << text;
+  for (const char* comment :
+       {"# \"_kerberos.example\",         # asked for TXT records at 12:00:00, and had none\n",
+        "# \"7.100.51.198.in-addr.arpa\", # asked for PTR records at 12:00:00: no rule can list "
+        "those\n",
+        "# \"co.uk\",                     # asked for NS records at 12:00:00: no rule can be for "
+        "such a name\n"}) {
+    EXPECT_TRUE(has(text, comment)) << comment << text;
+  }
 }
 
 TEST(LearnedPolicy, TellsNamesThatWereOnlyLookedUp) {
@@ -253,10 +300,8 @@ TEST(Learner, KnowsTheNamesThatNoFlowWentTo) {
   Learner learner;
   const DnsName dialled = *DnsName::parse("api.example");
   const DnsName other = *DnsName::parse("Other.example");
-  Request request{.protocol = Protocol::kUdp, .name = &dialled};
-  learner.on_resolved(1, request);
-  request.name = &other;
-  learner.on_resolved(2, request);
+  learner.on_resolved(1, {.request = {.protocol = Protocol::kUdp, .name = &dialled}});
+  learner.on_resolved(2, {.request = {.protocol = Protocol::kUdp, .name = &other}});
   FlowReport report{.id = 1};
   report.request.dialled = {*IpAddress::parse("198.51.100.7"), 443};
   report.request.name = &dialled;
