@@ -17,9 +17,12 @@ namespace {
 
 constexpr std::uint64_t kLongestFor = 366ULL * 24 * 3600;
 constexpr Duration kListPatience = std::chrono::seconds(3);
+constexpr std::size_t kMostAddedTold = 20;
 
-// A deny is stronger than what was just allowed: nothing has changed then, which is to be known.
-std::string still_denied(const Destination& to, const Policy& policy) {
+// Another rule may say what was to change: a deny is stronger than what was just allowed, and what
+// was taken back may be allowed, or denied, by more than that. Nothing has changed then, which is
+// to be known.
+std::string still(Action action, const Destination& to, const Policy& policy) {
   Request request;
   request.protocol = to.protocol.value_or(Protocol::kTcp);
   request.dialled.port = to.ports.ranges().front().first;
@@ -35,8 +38,47 @@ std::string still_denied(const Destination& to, const Policy& policy) {
   const bool is_one = is_name || request.is_host_door || to.kind == Destination::Kind::kPrefix;
   if (!is_one) return {};
   const Verdict verdict = is_name ? policy.judge_unresolved(request) : policy.evaluate(request);
-  if (verdict.action != Action::kDeny || verdict.reason != Reason::kRule) return {};
-  return fmt::format("; it stays denied by {}", rule_text(verdict, policy));
+  const bool is_meant = verdict.reason == Reason::kRule || action == Action::kAllow;
+  if (verdict.action != action || !is_meant) return {};
+  return fmt::format("; it stays {} by {}", action == Action::kAllow ? "allowed" : "denied",
+                     rule_text(verdict, policy));
+}
+
+std::string added_text(const LivePolicy::Added& added) {
+  return fmt::format("{} {}", action_name(added.rule.action), added.rule.text);
+}
+
+// Whole seconds that are left, at least one.
+std::uint64_t seconds_left(Instant until, Instant now) {
+  const auto left = std::chrono::ceil<std::chrono::seconds>(until - now);
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 1));
+}
+
+Json added_json(std::span<const LivePolicy::Added> all) {
+  Json list = Json::array();
+  const Instant now = monotonic_now();
+  for (const LivePolicy::Added& added : all) {
+    Json one;
+    one["action"] = action_name(added.rule.action);
+    one["to"] = added.rule.text;
+    if (added.until != kNever) one["seconds"] = seconds_left(added.until, now);
+    list.push_back(std::move(one));
+  }
+  return list;
+}
+
+std::string not_added(const Rule& rule, const std::string& id,
+                      std::span<const LivePolicy::Added> all) {
+  std::string words =
+      fmt::format("{} {} was not added to sandbox {}", action_name(rule.action), rule.text, id);
+  if (all.empty()) return words + ", nor was any other rule";
+  std::vector<std::string> texts;
+  for (const LivePolicy::Added& added : all.first(std::min(all.size(), kMostAddedTold))) {
+    texts.push_back(added_text(added));
+  }
+  words += fmt::format("; added were: {}", fmt::join(texts, ", "));
+  if (all.size() > texts.size()) words += fmt::format(" and {} more", all.size() - texts.size());
+  return words;
 }
 
 }  // namespace
@@ -99,6 +141,7 @@ void SandboxRequests::status(ClientId client) {
   answer["mode"] = mode_name(policy.mode());
   answer["default"] = default_action_name(policy.default_action());
   answer["rules"] = policy.rules().size();
+  answer["added"] = added_json(parts_.live.added());
   answer["policy"] = facts_.policy_files;
   answer["denied"] = parts_.watch.counts().denied;
   answer["asked"] = parts_.watch.counts().asked;
@@ -175,19 +218,40 @@ void SandboxRequests::change_rules(ClientId client, const Json& request, Action 
   if (!to) return fail(client, to.error().message());
   const std::uint64_t seconds = number_of(request, "for");
   if (seconds > kLongestFor) return fail(client, "\"for\" is at most 366 days, in seconds");
-  const std::string_view verb = action_name(action);
-  const Rule rule{
-      .to = *to, .action = action, .text = text, .origin = fmt::format("cordon {}", verb)};
+  const Rule rule{.to = *to,
+                  .action = action,
+                  .text = text,
+                  .origin = fmt::format("cordon {}", action_name(action))};
+  if (!truth_of(request, "undo")) return add_rule(client, rule, seconds);
+  if (seconds > 0) return fail(client, "\"undo\" takes a rule back at once: leave out \"for\"");
+  take_rule_back(client, rule);
+}
+
+void SandboxRequests::add_rule(ClientId client, const Rule& rule, std::uint64_t seconds) {
+  const std::string_view verb = action_name(rule.action);
   parts_.live.add(rule, seconds == 0 ? kNever : monotonic_now() + std::chrono::seconds(seconds));
   apply_policy();
-  std::string words = seconds == 0 ? fmt::format("{} {} for the rest of this run", verb, text)
-                                   : fmt::format("{} {} for {} s", verb, text, seconds);
-  if (action == Action::kAllow) words += still_denied(*to, parts_.live.current());
+  std::string words = seconds == 0 ? fmt::format("{} {} for the rest of this run", verb, rule.text)
+                                   : fmt::format("{} {} for {} s", verb, rule.text, seconds);
+  if (rule.action == Action::kAllow) words += still(Action::kDeny, rule.to, parts_.live.current());
+  tell_change(client, words);
+  parts_.questions.answer_matching(
+      Policy({.default_action = DefaultAction::kDeny, .rules = {rule}}), "control");
+}
+
+void SandboxRequests::take_rule_back(ClientId client, const Rule& rule) {
+  if (!parts_.live.take_back(rule.action, rule.to)) {
+    return fail(client, not_added(rule, facts_.id, parts_.live.added()));
+  }
+  apply_policy();
+  tell_change(client, fmt::format("{} {} is taken back{}", action_name(rule.action), rule.text,
+                                  still(rule.action, rule.to, parts_.live.current())));
+}
+
+void SandboxRequests::tell_change(ClientId client, const std::string& words) {
   Json event = begin_event(unix_milliseconds_now(), "policy");
   event["text"] = words;
   parts_.log.tell(event, {});
-  parts_.questions.answer_matching(
-      Policy({.default_action = DefaultAction::kDeny, .rules = {rule}}), "control");
   Json answer;
   answer["text"] = words;
   answer_when_taken(client, std::move(answer));

@@ -70,6 +70,10 @@ class SandboxRequests final : public ControlHandler {
   void request_piece(std::uint64_t cursor);
   void finish_list(const Json& last);
   void change_rules(ClientId client, const Json& request, Action action);
+  void add_rule(ClientId client, const Rule& rule, std::uint64_t seconds);
+  void take_rule_back(ClientId client, const Rule& rule);
+  /// The policy is another one now: `words` say how, to everybody who listens and to the client.
+  void tell_change(ClientId client, const std::string& words);
   void reload(ClientId client, const Json& request);
   void subscribe(ClientId client, bool answers);
   void answer(ClientId client, const Json& request);

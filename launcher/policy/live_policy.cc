@@ -40,6 +40,14 @@ void LivePolicy::add(Rule rule, Instant until) {
   make_generation();
 }
 
+bool LivePolicy::take_back(Action action, const Destination& to) {
+  const auto gone = std::erase_if(added_, [&](const Added& added) {
+    return added.rule.action == action && added.rule.to == to;
+  });
+  if (gone > 0) make_generation();
+  return gone > 0;
+}
+
 void LivePolicy::replace(PolicySnapshot base) {
   base_ = std::move(base);
   make_generation();

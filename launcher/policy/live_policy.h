@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "netstack/base/time.h"
@@ -29,8 +30,15 @@ class LivePolicy {
   /// The whole of the current one.
   [[nodiscard]] PolicySnapshot snapshot() const;
 
-  /// `until`: kNever for the rest of the run.
+  struct Added {
+    Rule rule;
+    Instant until;  // kNever: for the rest of the run
+  };
   void add(Rule rule, Instant until);
+  /// Takes back what was added for this action and destination, however often. False: nothing was.
+  bool take_back(Action action, const Destination& to);
+  /// What was added and still counts.
+  [[nodiscard]] std::span<const Added> added() const { return added_; }
   /// What was added stays.
   void replace(PolicySnapshot base);
 
@@ -39,10 +47,6 @@ class LivePolicy {
   bool expire(Instant now);
 
  private:
-  struct Added {
-    Rule rule;
-    Instant until;
-  };
   void make_generation();
 
   PolicySnapshot base_;

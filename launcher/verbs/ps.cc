@@ -12,6 +12,8 @@ namespace {
 constexpr std::string_view kPsHelp =
     R"(Lists your sandboxes that run on this host.
 
+ADDED are the rules that it was given meanwhile: `cordon allow ID` lists them.
+
 Usage: cordon ps [--json]
 
   --json    the answers as they come, one JSON object a line (cordon-control(7))
@@ -41,6 +43,11 @@ std::string command_text(const Json& answer) {
   return text.substr(0, kLongestCommand - 3) + "...";
 }
 
+std::string added_text(const Json& answer) {
+  const auto added = answer.find("added");
+  return std::to_string(added != answer.end() && added->is_array() ? added->size() : 0);
+}
+
 int ps(bool is_json) {
   const Result<ControlFolder> folder = ControlFolder::open();
   if (!folder) {
@@ -65,11 +72,11 @@ int ps(bool is_json) {
 }  // namespace
 
 std::string ps_table(std::span<const Json> answers) {
-  TextTable table({"ID", "PID", "AGE", "MODE", "DENIED", "COMMAND"});
+  TextTable table({"ID", "PID", "AGE", "MODE", "ADDED", "DENIED", "COMMAND"});
   for (const Json& answer : answers) {
     const std::string mode = truth_of(answer, "offline") ? "offline" : text_of(answer, "mode");
     table.add({escape_text(text_of(answer, "id")), std::to_string(number_of(answer, "pid")),
-               age_text(number_of(answer, "seconds")), escape_text(mode),
+               age_text(number_of(answer, "seconds")), escape_text(mode), added_text(answer),
                std::to_string(number_of(answer, "denied")), command_text(answer)});
   }
   return table.to_string();

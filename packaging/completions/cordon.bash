@@ -121,7 +121,7 @@ _cordon_sandbox() {
   _cordon_value "${COMP_WORDS[COMP_CWORD - 1]}" && return
   if [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
     case ${COMP_WORDS[1]} in
-      allow | deny) _cordon_offer '--for --help' ;;
+      allow | deny) _cordon_offer '--for --undo --help' ;;
       flows | ps) _cordon_offer '--json --help' ;;
       *) _cordon_offer '--help' ;;
     esac

@@ -109,7 +109,7 @@ class Sandboxes(Controlled):
 
     def test_what_is_asked_of_none_is_told(self):
         self.assertIn("no sandbox 77 runs here", self.verb("flows", "77", status=125))
-        self.assertIn("write cordon allow ID DEST", self.verb("allow", "shared", status=125))
+        self.assertIn("write cordon allow ID DEST", self.verb("allow", status=125))
 
     def test_hostile_lines_end_their_client_only(self):
         script = ("import socket,sys\n"
@@ -145,6 +145,38 @@ class LiveRules(Controlled):
             self.assertTrue(self.is_open(guest, SECOND4))
             wait_until(lambda: not self.is_open(guest, SECOND4), "the rule to be gone")
             self.assertTrue(self.is_open(guest, SERVER4))
+
+    def test_a_rule_is_taken_back(self):
+        with Guest(self.world, [*PUBLIC, "--name", "undo", "--allow", SERVER4]) as guest:
+            self.assertIn("no rule was added to sandbox undo", self.verb("allow", "undo"))
+            refused = self.verb("allow", "--undo", "undo", SERVER4, status=125)
+            self.assertIn(f"cordon: allow: allow {SERVER4} was not added to sandbox undo, nor was any other", refused)
+            self.verb("allow", "--for", "10m", "undo", f"{SECOND4}:{PORT}")
+            self.verb("deny", "undo", SERVER4)
+            gone = guest.connect(address=SECOND4, port=PORT)["socket"]
+            self.assertFalse(self.is_open(guest, SERVER4))
+            # What there is to take back is where one looks for it.
+            listed = self.verb("allow", "undo")
+            self.assertRegex(listed, rf"(?m)^allow {re.escape(SECOND4)}:{PORT} +(9m5\ds|10m) +"
+                                     rf"cordon allow --undo undo {re.escape(SECOND4)}:{PORT}$")
+            self.assertRegex(listed, rf"(?m)^deny {re.escape(SERVER4)} +the rest of the run +cordon deny --undo undo ")
+            self.assertEqual(self.verb("deny", "undo"), listed)
+            row = next(line.split() for line in self.verb("ps").splitlines() if line.startswith("undo "))
+            self.assertEqual(row[4], "2", row)
+            refused = self.verb("allow", "--undo", "undo", SECOND4, status=125)
+            self.assertIn(f"allow {SECOND4} was not added to sandbox undo; added were: allow {SECOND4}:{PORT}, "
+                          f"deny {SERVER4}", refused)
+            # Living flows that nothing else allows are reset, within a second.
+            begin = time.monotonic()
+            self.assertIn("is taken back", self.verb("allow", "--undo", "undo", f"{SECOND4}:{PORT}"))
+            self.assertEqual(guest.receive(number=gone, timeout=5)["error"], "ECONNRESET")
+            self.assertLess(time.monotonic() - begin, 1 if not IS_FULL else 5)
+            self.assertFalse(self.is_open(guest, SECOND4))
+            self.verb("allow", "undo", SERVER4)
+            self.assertIn("is taken back; it stays allowed by --allow=", self.verb("deny", "--undo", "undo", SERVER4)
+                          + self.verb("allow", "--undo", "undo", SERVER4))
+            self.assertTrue(self.is_open(guest, SERVER4))
+            self.assertIn("no rule was added", self.verb("deny", "undo"))
 
     def test_a_deny_resets_the_flows_that_live_within_a_second(self):
         with Guest(self.world, [*PUBLIC, "--name", "reset"]) as guest:

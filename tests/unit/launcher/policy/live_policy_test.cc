@@ -47,6 +47,36 @@ TEST(LivePolicy, ARuleGoesWhenItsTimeIsOver) {
   EXPECT_EQ(live.generation(), 3U);
 }
 
+TEST(LivePolicy, ARuleIsTakenBackByItsActionAndDestinationHoweverOftenItWasAdded) {
+  LivePolicy live(denying());
+  live.add(rule_for("198.51.100.7"), kNow);
+  live.add(rule_for("198.51.100.7"), kNever);
+  live.add(rule_for("198.51.100.7", Action::kDeny), kNever);
+  live.add(rule_for("198.51.100.8"), kNever);
+  ASSERT_EQ(live.added().size(), 4U);
+  const std::uint32_t generation = live.generation();
+  for (const char* other : {"198.51.100.7:443", "198.51.100.9", "tcp/198.51.100.7", "@public"}) {
+    EXPECT_FALSE(live.take_back(Action::kAllow, *parse_destination(other))) << other;
+  }
+  EXPECT_EQ(live.generation(), generation);
+  EXPECT_TRUE(live.take_back(Action::kDeny, *parse_destination("198.51.100.7")));
+  EXPECT_EQ(live.current().evaluate(to("198.51.100.7")).action, Action::kAllow);
+  EXPECT_TRUE(live.take_back(Action::kAllow, *parse_destination("198.51.100.7/32")));
+  EXPECT_EQ(live.current().evaluate(to("198.51.100.7")).action, Action::kDeny);
+  EXPECT_EQ(live.next_expiry(), kNever);
+  ASSERT_EQ(live.added().size(), 1U);
+  EXPECT_EQ(live.added()[0].rule.text, "198.51.100.8");
+  EXPECT_FALSE(live.take_back(Action::kAllow, *parse_destination("198.51.100.7")));
+}
+
+TEST(LivePolicy, ARuleOfTheFilesIsNotTakenBack) {
+  PolicySnapshot base = denying();
+  base.policy.rules.push_back(rule_for("198.51.100.7"));
+  LivePolicy live(base);
+  EXPECT_FALSE(live.take_back(Action::kAllow, *parse_destination("198.51.100.7")));
+  EXPECT_EQ(live.current().evaluate(to("198.51.100.7")).action, Action::kAllow);
+}
+
 TEST(LivePolicy, ADenialIsToldWithThePolicyThatDenied) {
   LivePolicy live(denying());
   PolicySnapshot other = denying();
