@@ -1,5 +1,6 @@
 #include "launcher/events/event_text.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -7,12 +8,14 @@
 
 #include "launcher/policy/policy_values.h"
 #include "launcher/policy/policy_words.h"
+#include "launcher/policy/public_suffix.h"
 #include "netstack/flow/translator_config.h"
 
 namespace cordon {
 namespace {
 
 constexpr std::uint16_t kNoPort = 0;
+constexpr std::string_view kAllow = "--allow ";
 
 std::string resource_text(int code) {
   switch (code) {
@@ -87,14 +90,36 @@ bool is_pointer_name(const DnsName& name) {
          name.ends_with(*DnsName::parse("ip6.arpa"));
 }
 
+// Why a policy refuses a rule for this very name; empty: it does not.
+std::string why_no_rule(const DnsName& name) {
+  const std::string text = name.lower_case().to_string();
+  const auto pattern = parse_name_pattern(text);
+  if (!pattern || pattern->kind != NamePattern::Kind::kExact || pattern->name != name) {
+    return fmt::format("\"{}\" is not the name of a host", escape_text(text));
+  }
+  if (!PublicSuffixes().is_of_registrars(text)) return {};
+  return fmt::format("\"{}\" is a public suffix, not a host", escape_text(text));
+}
+
 // A rule for a name does not let every type of record be asked for.
 std::string question_remedy(const Denial& denial, const std::string& by_name) {
   for (const Word<std::uint16_t>& type : kDnsTypes) {
     if (type.value != denial.query_type) continue;
-    return fmt::format("dns = [\"{}\"] in a [[rule]] for {}", type.text,
-                       escape_text(denial.request.name->to_string()));
+    const DnsName& name = *denial.request.name;
+    if (!why_no_rule(name).empty()) return {};
+    return fmt::format("dns = [\"{}\"] in a [[rule]] for {}", type.text, name.to_string());
   }
   return by_name;
+}
+
+// Where only a rule for the name would help, and there can be none.
+std::string hopeless_text(const Denial& denial) {
+  const Reason reason = denial.verdict.reason;
+  const bool is_about_name = reason == Reason::kDefault || reason == Reason::kType ||
+                             denial.verdict.fault == FlightFault::kOtherName;
+  if (!is_about_name || denial.request.name == nullptr || denial.request.is_host_door) return {};
+  const std::string why = why_no_rule(*denial.request.name);
+  return why.empty() ? why : fmt::format("; no rule can be for it: {}", why);
 }
 
 std::string by_text(const std::optional<GuestProcess>& process) {
@@ -166,6 +191,15 @@ std::string rule_text(const Verdict& verdict, const Policy& policy) {
                                         : rule->origin;
 }
 
+std::string rule_remedy(const Request& request, const Verdict& verdict, const Policy& policy) {
+  std::string remedy = policy.remedy(request, verdict);
+  const Result<Destination> to =
+      parse_destination(std::string_view(remedy).substr(std::min(kAllow.size(), remedy.size())));
+  const bool is_refused =
+      to && to->kind == Destination::Kind::kName && !why_no_rule(to->pattern.name).empty();
+  return is_refused ? std::string() : remedy;
+}
+
 // An --allow takes the default with it, so where that was to allow the public internet, the remedy
 // says so: what worked before is to go on working.
 std::string remedy_text(const Denial& denial, const Policy& policy) {
@@ -186,7 +220,9 @@ std::string remedy_text(const Denial& denial, const Policy& policy) {
     request.protocol = Protocol::kTcp;
     request.dialled = {};
   }
-  std::string remedy = policy.remedy(request, denial.verdict);
+  const bool is_not_looked_up = denial.verdict.reason == Reason::kDefault && is_unresolved(request);
+  if (is_not_looked_up) request.dialled.address = IpAddress();
+  std::string remedy = rule_remedy(request, denial.verdict, policy);
   if (is_query && (!remedy.empty() || denial.verdict.reason == Reason::kType)) {
     std::string by_type = question_remedy(denial, remedy);
     if (by_type != remedy) return by_type;
@@ -258,8 +294,7 @@ std::string denial_text(const Denial& denial, const Policy& policy,
   text += fmt::format(" id={}", denial.id) + by_text(process);
   if (fault != FlightFault::kNone) text += fmt::format("; its first flight {}", describe(fault));
   const std::string remedy = remedy_text(denial, policy);
-  if (!remedy.empty()) text += fmt::format("; to allow it: {}", remedy);
-  return text;
+  return text + (remedy.empty() ? hopeless_text(denial) : fmt::format("; to allow it: {}", remedy));
 }
 
 std::string flow_text(const FlowReport& report) {

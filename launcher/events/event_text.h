@@ -44,6 +44,9 @@ namespace cordon {
 
 /// The rule as it is written, or the reason where no rule decided.
 [[nodiscard]] std::string rule_text(const Verdict& verdict, const Policy& policy);
+/// Policy::remedy(), where the command line takes it: it refuses rules for public suffixes.
+[[nodiscard]] std::string rule_remedy(const Request& request, const Verdict& verdict,
+                                      const Policy& policy);
 /// The options that would allow it, or the limit that is to be raised and where it stands; empty
 /// where nothing would.
 [[nodiscard]] std::string remedy_text(const Denial& denial, const Policy& policy);

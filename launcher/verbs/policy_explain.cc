@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "launcher/events/event_text.h"
 #include "launcher/policy/policy_text.h"
 #include "netstack/flow/admission.h"
 
@@ -130,7 +131,7 @@ std::string outcome(const Request& request, const Verdict& verdict, const Policy
     case Action::kDeny:
       break;
   }
-  const std::string remedy = policy.remedy(request, verdict);
+  const std::string remedy = rule_remedy(request, verdict, policy);
   const std::string_view report =
       policy.mode() == PolicyMode::kReport ? " (but let through: the mode is report)" : "";
   return remedy.empty() ? fmt::format("denied{}", report)

@@ -89,12 +89,37 @@ Result<std::uint16_t> parse_port(const Piece& piece) {
   return port;
 }
 
+// Of a range that lacks an end, "443-" or "-1024", the whole one that was probably meant.
+std::optional<std::string> closed_range(std::string_view ports) {
+  constexpr std::string_view kDigits = "0123456789";
+  const bool is_range = ports.size() > 1 && (ports.front() == '-') != (ports.back() == '-');
+  if (!is_range) return std::nullopt;
+  const bool has_end = ports.front() == '-';
+  if (!consists_of(has_end ? ports.substr(1) : ports.substr(0, ports.size() - 1), kDigits)) {
+    return std::nullopt;
+  }
+  return has_end ? fmt::format("1{}", ports) : fmt::format("{}65535", ports);
+}
+
+// Ports as they are to be written where a text that is wrong otherwise is written anew.
+std::string suggested_ports(std::string_view ports) {
+  return closed_range(ports).value_or(std::string(ports));
+}
+
 Result<PortRange> parse_ports(const Piece& piece) {
   if (piece.text == "*") return refuse(piece, "leave \":*\" out: without a port, all are meant");
   if (piece.text.find(',') != std::string_view::npos) {
     return refuse(piece, "one port or one range a rule: write a rule for each");
   }
   const std::size_t dash = piece.text.find('-');
+  if (const std::optional<std::string> closed = closed_range(piece.text)) {
+    const bool has_end = dash == 0;
+    const Piece known = has_end ? piece.from(1) : piece.first(dash);
+    CORDON_TRY_STATUS(parse_port(known));
+    return refuse(has_end ? piece : piece.from(dash + 1),
+                  fmt::format("the range has no {}: write {}, or {} for the one port",
+                              has_end ? "beginning" : "end", *closed, known.text));
+  }
   CORDON_TRY(const std::uint16_t first, parse_port(piece.first(dash)));
   if (dash == std::string_view::npos) return PortRange{.first = first, .last = first};
   CORDON_TRY(const std::uint16_t last, parse_port(piece.from(dash + 1)));
@@ -134,7 +159,7 @@ std::string why_no_v6(std::string_view address) {
       !address.substr(last + 1).empty() && consists_of(address.substr(last + 1), "0123456789-");
   if (has_port && colons > 1 && IpAddress::parse(address.substr(0, last))) {
     return fmt::format("an IPv6 address with a port is written in brackets: [{}]:{}",
-                       address.substr(0, last), address.substr(last + 1));
+                       address.substr(0, last), suggested_ports(address.substr(last + 1)));
   }
   return fmt::format("{} is not an IPv6 address", quoted(address));
 }
@@ -269,9 +294,12 @@ Result<Destination> parse_name_destination(const Piece& piece, std::size_t colon
                                            Destination destination) {
   const Piece head = piece.first(colon);
   if (head.text == "*") {
-    return refuse(head, fmt::format("\"*\" is no destination: write @public{} for the public "
-                                    "internet, or name the classes",
-                                    piece.text.substr(1)));
+    const bool has_ports = colon != std::string_view::npos;
+    return refuse(head,
+                  fmt::format("\"*\" is no destination: write @public{}{} for the public "
+                              "internet, or name the classes",
+                              has_ports ? ":" : piece.text.substr(1),
+                              has_ports ? suggested_ports(piece.text.substr(colon + 1)) : ""));
   }
   if (head.text.find(',') != std::string_view::npos) {
     return refuse(head, "one destination a rule: write a rule for each");
@@ -315,7 +343,8 @@ Result<Destination> parse_address_destination(const Piece& piece, Destination de
   if (is_v6_with_port) {
     const std::size_t last = piece.text.rfind(':');
     return refuse(piece, fmt::format("an IPv6 prefix with a port is written in brackets: [{}]:{}",
-                                     piece.text.substr(0, last), piece.text.substr(last + 1)));
+                                     piece.text.substr(0, last),
+                                     suggested_ports(piece.text.substr(last + 1))));
   }
   const std::size_t port_colon = has_one_colon ? colon : std::string_view::npos;
   CORDON_TRY(const Prefix prefix, parse_prefix(piece.first(port_colon)));

@@ -170,8 +170,4 @@ Match find_restraint(const RuleIndex& index, const Request& request, Purpose pur
   return Walk(index, request).restraint(purpose);
 }
 
-Match find_name_restraint(const RuleIndex& index, const Request& request, Purpose purpose) {
-  return index.find_name(index.places_of(*request.name), query_of(request, purpose));
-}
-
 }  // namespace cordon

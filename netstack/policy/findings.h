@@ -45,8 +45,5 @@ enum class Supposed : std::uint8_t { kNone, kAllowed, kAsked };
 
 /// Whether a rule restrains (kDeny, kAsk) the request, whatever allows it.
 [[nodiscard]] Match find_restraint(const RuleIndex& index, const Request& request, Purpose purpose);
-/// The same by Request::name alone, which is set.
-[[nodiscard]] Match find_name_restraint(const RuleIndex& index, const Request& request,
-                                        Purpose purpose);
 
 }  // namespace cordon

@@ -1,6 +1,7 @@
 #include "netstack/policy/name_pattern.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include <fmt/format.h>
@@ -134,6 +135,26 @@ std::expected<NamePattern, NameFault> parse_name_pattern(std::string_view text) 
   if (auto fault = fault_of_meaning(name, pattern.kind)) return std::unexpected(*std::move(fault));
   pattern.name = *parsed;
   return pattern;
+}
+
+bool may_have_rule(const DnsName& name) {
+  std::array<char, kLongestDnsName> octets{};
+  std::size_t size = 0;
+  std::size_t last_label = 0;
+  for (Bytes rest = name.wire(); !rest.empty() && rest[0] != 0;) {
+    if (size > 0) octets.at(size++) = '.';
+    last_label = size;
+    for (const std::uint8_t octet : rest.subspan(1, rest[0])) {
+      const auto character = static_cast<char>(lower_dns_octet(octet));
+      if (!is_of_host_name(character)) return false;
+      octets.at(size++) = character;
+    }
+    if (octets.at(last_label) == '-' || octets.at(size - 1) == '-') return false;
+    rest = rest.subspan(std::size_t{1} + rest[0]);
+  }
+  const std::string_view text(octets.data(), size);
+  return last_label > 0 && !is_numeric(text.substr(last_label)) &&
+         text.substr(last_label) != "localhost" && text != "host.cordon.internal";
 }
 
 bool NamePattern::matches(const DnsName& other) const {

@@ -44,4 +44,8 @@ struct NameFault {
 /// or to the host door, and words that are classes of addresses.
 [[nodiscard]] std::expected<NamePattern, NameFault> parse_name_pattern(std::string_view text);
 
+/// Whether a rule may be for this very name: parse_name_pattern() takes it. Single labels are left
+/// out, for most are domains of everybody's. Allocates nothing.
+[[nodiscard]] bool may_have_rule(const DnsName& name);
+
 }  // namespace cordon

@@ -52,9 +52,10 @@ std::optional<Destination> narrowest(const Request& request, bool is_by_name) {
     return to;
   }
   if (is_by_name) return name_destination(request, to);
-  to.address_class = judged_class(request);
-  if (prefix_grant(to.address_class) == PrefixGrant::kNone) {
+  const AddressClass address_class = judged_class(request);
+  if (prefix_grant(address_class) == PrefixGrant::kNone) {
     to.kind = Destination::Kind::kClass;
+    to.address_class = address_class;
   } else {
     to.prefix = Prefix(request.dialled.address, request.dialled.address.bits());
   }
@@ -250,6 +251,20 @@ const Rule* Policy::rule_of(const Verdict& verdict) const {
   return is_known ? &input_.rules[*verdict.rule] : nullptr;
 }
 
+bool Policy::is_free_by_name(const Request& request) const {
+  const NameIndex::Places names = index_.places_of(*request.name);
+  const auto is_free_at = [&](std::uint16_t port) {
+    Request flow = request;
+    flow.dialled.port = port;
+    const Findings findings =
+        suppose(index_, flow, names, AddressClass::kPublic, Supposed::kNone, false);
+    return !findings.denied && !findings.asked;
+  };
+  const bool is_about_name = request.protocol == Protocol::kTcp && request.dialled.port == 0;
+  return is_about_name ? is_free_at(kHttpPort) || is_free_at(kHttpsPort)
+                       : is_free_at(request.dialled.port);
+}
+
 std::string Policy::remedy(const Request& request, const Verdict& verdict) const {
   // What the first flight named instead of the name that was dialled (the request has it).
   const bool is_other_name = verdict.reason == Reason::kFirstFlight && request.name != nullptr &&
@@ -263,18 +278,19 @@ std::string Policy::remedy(const Request& request, const Verdict& verdict) const
   // What a name led to is opened by its address alone.
   const bool is_by_name = request.name != nullptr && !request.is_host_door &&
                           (verdict.reason == Reason::kDefault || is_other_name);
-  const auto is_restrained = [&](Purpose purpose) {
-    const bool is_unresolved = is_by_name && request.dialled.address.is_unspecified();
-    return static_cast<bool>(is_unresolved ? find_name_restraint(index_, request, purpose)
-                                           : find_restraint(index_, request, purpose));
-  };
-  // Such a rule would still win.
-  if (is_restrained(Purpose::kDeny) || is_restrained(Purpose::kAsk)) return {};
+  const bool is_unresolved = is_by_name && request.dialled.address.is_unspecified();
+  const bool is_free = is_unresolved ? is_free_by_name(request)
+                                     : !find_restraint(index_, request, Purpose::kDeny) &&
+                                           !find_restraint(index_, request, Purpose::kAsk);
+  // A rule that restrains would still win.
+  if (!is_free) return {};
   const std::optional<Destination> to = narrowest(request, is_by_name);
   if (!to) return {};
   std::string text = format_destination(*to);
-  // A guest may ask for names that no rule can hold.
-  if (is_by_name && !parse_destination(text)) return {};
+  // A guest may ask for names that no rule can hold, or that mean something else as a rule:
+  // "1.2.3.4", "@public".
+  const Result<Destination> meant = parse_destination(text);
+  if (!meant || *meant != *to) return {};
   return fmt::format("--allow {}", text);
 }
 

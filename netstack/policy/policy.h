@@ -184,6 +184,9 @@ class Policy {
                                        bool is_resolvable) const;
   [[nodiscard]] Verdict judge_places(const DnsName& name, const NameIndex::Places& names) const;
   [[nodiscard]] Possible likeliest(const Request& request) const;
+  /// Whether no rule restrains such a flow by name, wherever in public the name leads; of port 0:
+  /// one to a port of the web.
+  [[nodiscard]] bool is_free_by_name(const Request& request) const;
   void tell(const Request& request, const Findings& findings, Explanation& explanation) const;
 
   PolicyInput input_;

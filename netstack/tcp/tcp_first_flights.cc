@@ -242,8 +242,10 @@ void TcpFlows::write_answer(Answer& answer, const Flow& flow, FlightFault fault,
     const Verdict verdict = policy.judge_name(*denied.request.name);
     refusal.named_rule = said_of(policy, verdict, named_rule);
     const bool is_allowed = verdict.action == Action::kAllow;
-    // One that is allowed already is to be dialled by its own name; a rule that denies would win.
-    const bool is_helped = is_allowed || verdict.reason != Reason::kRule;
+    // One that is allowed already is to be dialled by its own name; a rule that denies would win,
+    // and not every name can have a rule.
+    const bool is_helped =
+        is_allowed || (verdict.reason != Reason::kRule && may_have_rule(*denied.request.name));
     const auto text = fmt::format_to_n(remedy.data(), remedy.size(), "{} {}",
                                        is_allowed ? "connect to" : "--allow", refusal.named);
     if (is_helped) refusal.remedy = {remedy.data(), std::min(text.size, remedy.size())};

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/policy/policy_text.h"
+#include "tests/unit/policy/random_policy.h"
 
 namespace cordon {
 namespace {
@@ -449,6 +450,29 @@ TEST(PolicyAllow, ReportingLetsPassAndStillSaysTheTruth) {
   }
 }
 
+TEST(NamesOfRules, AreToldFromOthersWithoutReadingThemAsRules) {
+  random_policy::Generator generator(91);
+  constexpr std::string_view kOctets = "ab1-_.!*X0x";
+  std::size_t taken = 0;
+  for (int i = 0; i < 50000; ++i) {
+    std::string text;
+    for (std::uint64_t size = 1 + generator.below(12); size > 0; --size) {
+      text += kOctets[generator.below(kOctets.size())];
+    }
+    if (generator.is_one_in(4)) text += ".localhost";
+    const auto name = DnsName::parse(text);
+    if (!name) continue;
+    const auto pattern = parse_name_pattern(name->to_string());
+    const bool is_taken = pattern && pattern->kind == NamePattern::Kind::kExact &&
+                          pattern->name == *name && text.find('.') < text.size() - 1;
+    EXPECT_EQ(may_have_rule(*name), is_taken) << text;
+    taken += is_taken;
+  }
+  EXPECT_GT(taken, 500U);
+  EXPECT_FALSE(may_have_rule(DnsName()));
+  EXPECT_FALSE(may_have_rule(*DnsName::parse("Host.cordon.internal")));
+}
+
 TEST(PolicyRemedy, NamesWhatTheGuestDialled) {
   const Row rows[] = {
       {"deny", "tcp 9.9.9.9 443 public evil.example", "--allow evil.example"},
@@ -481,6 +505,10 @@ TEST(PolicyRemedy, NamesWhatTheGuestDialled) {
       {"deny", "tcp . 443", ""},
       {"deny", "tcp lan 443", ""},
       {"deny", "tcp host 443", ""},
+      // Nor those that mean something else as a rule.
+      {"deny", "tcp host 5432", ""},
+      {"deny", "tcp @public 443", ""},
+      {"deny", "udp udp/a.example 123", ""},
   };
   for (const Row& row : rows) {
     const Policy policy = make_policy(row.policy);
