@@ -72,6 +72,7 @@ Result<SandboxPlan> plan_sandbox(const RunOptions& options, const HostFacts& hos
 
   plan.workers = options.workers.value_or(default_workers(host.processors));
   TranslatorConfig& translator = plan.translator;
+  translator.shares_bulk_out = plan.workers > 1;
   translator.upstreams = upstreams_of(options, host.resolv_conf);
   translator.search = search_domains(host.resolv_conf);
   const auto used = with_upstreams(host.networks, translator.upstreams);

@@ -1,5 +1,6 @@
 #include "launcher/translator_process.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -10,14 +11,17 @@
 #include <semaphore>
 #include <span>
 #include <string>
+#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 #include <utility>
 
 #include "launcher/setup_channel.h"
+#include "netstack/flow/descriptor_share.h"
 #include "netstack/host/guest_socket_pool.h"
 #include "netstack/host/worker.h"
 #include "sandbox/descriptors.h"
+#include "sandbox/limits.h"
 #include "sandbox/namespaces.h"
 #include "sandbox/translator_isolation.h"
 
@@ -76,14 +80,15 @@ struct Birth {
   UniqueFd words;
 };
 
-TranslatorIsolationPlan isolation_plan(const SandboxPlan& plan, const Birth& birth) {
+TranslatorIsolationPlan isolation_plan(const SandboxPlan& plan, const Birth& birth,
+                                       std::uint64_t descriptors) {
   TranslatorIsolationPlan isolation{
       .kept_descriptors = {birth.setup.get(), birth.control.get()},
       .life_line = birth.setup.get(),
       .callers_uid = birth.callers_uid,
       .callers_gid = birth.callers_gid,
-      .descriptor_limit = plan.descriptor_limit,
-      .relays = plan.workers - 1,
+      .descriptor_limit = descriptors,
+      .relays = std::max(plan.workers - 1, static_cast<unsigned>(relays_for_flows(descriptors))),
       .filter_mode = plan.explains_refused_calls ? FilterMode::kExplain : FilterMode::kKill,
       .failing_step = plan.failing_step};
   for (const PublishedSocket& published : plan.published) {
@@ -119,7 +124,7 @@ struct Relaying {
 void* live_relay(void* argument) {
   RelayStart& start = *static_cast<RelayStart*>(argument);
   (void)::pthread_setname_np(::pthread_self(), "cordon relay");
-  start.outcome = check_relay(*start.isolation);
+  start.outcome = isolate_relay(*start.isolation, start.relay->descriptors());
   if (start.outcome) {
     start.relay->serve([&] { start.ready.release(); });
   } else {
@@ -143,7 +148,7 @@ Status start_relays(const TranslatorIsolationPlan& isolation, Relaying& relaying
     starts[i].relay = relays[i].get();
     pthread_t thread{};
     const int error = ::pthread_create(&thread, &attributes, live_relay, &starts[i]);
-    if (error != 0) return errno_error(error, "start a relay (fewer are needed with --workers 1)");
+    if (error != 0) return errno_error(error, "start a relay (each is a thread)");
   }
   (void)::pthread_attr_destroy(&attributes);
   for (RelayStart& start : starts) {
@@ -155,7 +160,8 @@ Status start_relays(const TranslatorIsolationPlan& isolation, Relaying& relaying
 
 // From birth to the end of the loop; returns only errors of the set-up.
 Result<int> live(SandboxPlan& plan, Birth& birth, Relaying& relaying) {
-  const TranslatorIsolationPlan isolation = isolation_plan(plan, birth);
+  CORDON_TRY(const std::uint64_t limit, limit_below(RLIMIT_NOFILE, plan.descriptor_limit));
+  const TranslatorIsolationPlan isolation = isolation_plan(plan, birth, limit);
   CORDON_TRY(SelfCheckHandles handles, leave_callers_things(isolation));
   CORDON_TRY(const std::unique_ptr<GuestSocketPool> pool,
              GuestSocketPool::open(!plan.published.empty()));
@@ -172,7 +178,8 @@ Result<int> live(SandboxPlan& plan, Birth& birth, Relaying& relaying) {
                                 .link_index = side.network.link_index,
                                 .control = std::move(birth.control),
                                 .published = std::move(plan.published)};
-  CORDON_TRY(relaying.relays, RelayThreads::open(isolation.relays));
+  CORDON_TRY(relaying.relays, RelayThreads::open(isolation.relays, isolation.descriptor_limit,
+                                                 plan.translator.shares_bulk_out));
   CORDON_TRY(
       const std::unique_ptr<Worker> worker,
       Worker::open(std::move(plan.translator), std::move(descriptors), *pool, relaying.relays));

@@ -21,7 +21,7 @@ std::vector<IpAddress> addresses_of(const TranslatorConfig& config) {
 }  // namespace
 
 Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, TranslatorPorts ports,
-                       std::size_t max_tcp_flows)
+                       TcpCapacity tcp)
     : config_(std::move(config)),
       link_(seams.tap, drops_, config_.guest_mac, config_.gateway_mac,
             TokenBucket(kIcmpErrorsPerSecond, kIcmpErrorsBurst)),
@@ -56,7 +56,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
                  .drops = drops_}),
       lookups_(context_, upstream_),
       resolver_(context_, upstream_),
-      tcp_(context_, lookups_, resolver_, std::min(max_tcp_flows, kMaxFlows)),
+      tcp_(context_, lookups_, resolver_, tcp),
       udp_(context_, lookups_, std::move(ports.udp)),
       echo_(context_, lookups_),
       published_(context_, tcp_, std::move(ports.tcp)),

@@ -46,9 +46,9 @@ struct TranslatorPorts {
 
 class Translator {
  public:
-  /// `max_tcp_flows`: as many as descriptors allow (two each).
+  /// `tcp`: as descriptors allow.
   Translator(TranslatorConfig config, const TranslatorSeams& seams, TranslatorPorts ports,
-             std::size_t max_tcp_flows);
+             TcpCapacity tcp);
   Translator(const Translator&) = delete;
   Translator& operator=(const Translator&) = delete;
 

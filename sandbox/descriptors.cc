@@ -5,9 +5,11 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <limits>
+#include <sched.h>
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 namespace cordon {
 namespace {
@@ -29,6 +31,11 @@ Status close_all_but(std::vector<int> kept) {
     next = static_cast<unsigned>(fd) + 1;
   }
   return close_between(next, std::numeric_limits<unsigned>::max());
+}
+
+Status own_descriptors(std::vector<int> kept) {
+  if (::unshare(CLONE_FILES) != 0) return errno_error("unshare");
+  return close_all_but(std::move(kept));
 }
 
 Status put_dev_null(int fd, int flags) {

@@ -14,6 +14,10 @@ namespace cordon {
 /// Closes every descriptor from 3 upwards that is not in `kept`.
 [[nodiscard]] Status close_all_but(std::vector<int> kept);
 
+/// The calling thread's table of descriptors is no longer other threads' too, and holds `kept` and
+/// 0 to 2 only. What they have is as before.
+[[nodiscard]] Status own_descriptors(std::vector<int> kept);
+
 /// Makes `fd` the read end of /dev/null (`flags` O_RDONLY) or its write end, in place.
 [[nodiscard]] Status put_dev_null(int fd, int flags);
 

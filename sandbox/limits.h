@@ -11,4 +11,7 @@ namespace cordon {
 /// that is lower.
 [[nodiscard]] Status lower_limit(int resource, std::uint64_t value);
 
+/// What lower_limit() would make of it.
+[[nodiscard]] Result<std::uint64_t> limit_below(int resource, std::uint64_t value);
+
 }  // namespace cordon

@@ -64,12 +64,11 @@ Status start_session() {
   return {};
 }
 
-Status limit_resources(std::uint64_t descriptors) {
+Status limit_resources() {
   CORDON_TRY_STATUS(lower_limit(RLIMIT_CORE, 0));
   CORDON_TRY_STATUS(lower_limit(RLIMIT_MEMLOCK, 0));
   CORDON_TRY_STATUS(lower_limit(RLIMIT_FSIZE, 0));
-  CORDON_TRY_STATUS(lower_limit(RLIMIT_NPROC, 0));
-  return lower_limit(RLIMIT_NOFILE, descriptors);
+  return lower_limit(RLIMIT_NPROC, 0);
 }
 
 Status set_undumpable() {
@@ -89,6 +88,8 @@ Result<SelfCheckHandles> leave_callers_things(const TranslatorIsolationPlan& pla
   const IsolationSteps steps = steps_of(plan);
   const IdMap root_is_caller{.outside_uid = plan.callers_uid, .outside_gid = plan.callers_gid};
   CORDON_TRY_STATUS(steps.check("close descriptors", close_descriptors(plan)));
+  CORDON_TRY_STATUS(
+      steps.check("descriptor limit", lower_limit(RLIMIT_NOFILE, plan.descriptor_limit)));
   CORDON_TRY_STATUS(steps.check("id maps", write_id_maps(root_is_caller)));
   CORDON_TRY_STATUS(steps.check("die with the supervisor", tie_to_supervisor(plan.life_line)));
   CORDON_TRY_STATUS(steps.check("end on SIGTERM", end_on_sigterm()));
@@ -138,13 +139,15 @@ Status restrict_main(const TranslatorIsolationPlan& plan) {
   return steps.check("landlock", forbid_all_files());
 }
 
-Status check_relay(const TranslatorIsolationPlan& plan) {
-  return steps_of(plan).check("relay self check", check_capabilities(KeptCapabilities::kNetAdmin));
+Status isolate_relay(const TranslatorIsolationPlan& plan, std::vector<int> kept) {
+  const IsolationSteps steps = steps_of(plan);
+  CORDON_TRY_STATUS(steps.check("relay descriptors", own_descriptors(std::move(kept))));
+  return steps.check("relay self check", check_capabilities(KeptCapabilities::kNetAdmin));
 }
 
 Status seal(const TranslatorIsolationPlan& plan, SelfCheckHandles handles) {
   const IsolationSteps steps = steps_of(plan);
-  CORDON_TRY_STATUS(steps.check("limits", limit_resources(plan.descriptor_limit)));
+  CORDON_TRY_STATUS(steps.check("limits", limit_resources()));
   CORDON_TRY_STATUS(
       steps.check("self check", self_check(std::move(handles), kThreads + plan.relays)));
   return steps.check("syscall filter", seal_translator(plan.filter_mode));

@@ -4,7 +4,7 @@
 //
 //     main thread                                  guest side
 //     leave_callers_things()
-//       descriptors, id maps, die with parent
+//       descriptors and how many there may be, id maps, die with parent
 //                                                  build_guest_side()
 //                                                    unshare net, network, handles of N
 //                                                  restrict_guest_side()
@@ -14,15 +14,17 @@
 //     (opens what is still needed)
 //     restrict_main()
 //       dumpable, capabilities, no_new_privs, MDWE, Landlock
-//     (starts the relays, which inherit all of that)     relays: check_relay()
+//     (starts the relays, which inherit all of that)     relays: isolate_relay()
+//                                                          their own table of descriptors
 //     seal()
 //       limits, self check, filter (all threads)
 //
-// Descriptors first, so that nothing later can leak. Files before capabilities: mounting needs
-// them. Dumpable after the id maps, whose files belong to root in a process that is not. Landlock
-// after the mounts, which it forbids. Relays as late as they can be, so that they have nothing to
-// give up, and the limits behind them: those forbid more threads. The filter last, because it
-// forbids all of the above.
+// Descriptors first, so that nothing later can leak, and their limit with them: tables are sized by
+// it, and a caller's soft limit is mostly far below the hard one. Files before capabilities:
+// mounting needs them. Dumpable after the id maps, whose files belong to root in a process that is
+// not. Landlock after the mounts, which it forbids. Relays as late as they can be, so that they
+// have nothing to give up, and the limits behind them: those forbid more threads. The filter last,
+// because it forbids all of the above.
 //
 // What the host's kernel still sees of a translator that was taken over: INET sockets of this user
 // to any address. The policy is no wall against that, and nothing here can be.
@@ -73,8 +75,9 @@ struct GuestSide {
 
 /// Main thread, when everything is open, and before it starts the relays: steps 9 to 13.
 [[nodiscard]] Status restrict_main(const TranslatorIsolationPlan& plan);
-/// Each relay: whether it has inherited what it should.
-[[nodiscard]] Status check_relay(const TranslatorIsolationPlan& plan);
+/// Each relay, on its thread: a table of descriptors of its own, with `kept` and 0 to 2, and a look
+/// at whether it has inherited what it should.
+[[nodiscard]] Status isolate_relay(const TranslatorIsolationPlan& plan, std::vector<int> kept);
 /// Main thread, when all threads exist: steps 14 to 16.
 [[nodiscard]] Status seal(const TranslatorIsolationPlan& plan, SelfCheckHandles handles);
 

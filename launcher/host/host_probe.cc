@@ -26,6 +26,7 @@
 #include <fmt/format.h>
 
 #include "launcher/text_file.h"
+#include "netstack/flow/descriptor_share.h"
 #include "netstack/host/descriptor/unique_fd.h"
 
 namespace cordon {
@@ -273,15 +274,16 @@ Finding ping(const Trial& trial) {
 }
 
 Finding descriptors() {
-  constexpr rlim_t kComfortable = 16384;
+  constexpr std::size_t kComfortable = 10000;  // connections
   constexpr rlim_t kLeast = 64;  // what a sandbox has open by itself, and a few connections
   rlimit limit{};
   (void)::getrlimit(RLIMIT_NOFILE, &limit);  // cannot fail with these arguments
+  const std::size_t most = tcp_capacity(limit.rlim_max, relays_for_flows(limit.rlim_max)).flows;
   Finding finding{.subject = "descriptors",
-                  .words = fmt::format("limit {} (soft {})", limit.rlim_max, limit.rlim_cur)};
-  if (limit.rlim_max >= kComfortable) return finding;
+                  .words = fmt::format("limit {} (soft {}): {} TCP connections at once",
+                                       limit.rlim_max, limit.rlim_cur, most)};
+  if (most >= kComfortable) return finding;
   finding.level = limit.rlim_max < kLeast ? Level::kMissing : Level::kNote;
-  finding.words += "; many connections at once will not fit";
   finding.remedy = {"raise the hard limit: in /etc/security/limits.conf  * hard nofile 524288",
                     "under systemd: LimitNOFILE=524288"};
   return finding;

@@ -7,7 +7,7 @@
 
 namespace cordon {
 
-/// Flows of all kinds; the descriptor limit lowers it at start.
+/// Flows of all kinds; the descriptor limit may lower it at start (flow/descriptor_share.h).
 inline constexpr std::size_t kMaxFlows = 32768;
 /// Descriptors that are never given to flows: epoll, signals, netlink, listeners, the control
 /// socket.
@@ -16,7 +16,10 @@ inline constexpr std::size_t kReservedDescriptors = 128;
 /// shorter ends before the handing over (some fifteen system calls) has paid.
 inline constexpr std::uint64_t kBulkStream = std::uint64_t{1024} * 1024;
 /// Streams that one relay has at one time; the others stay where they are.
-inline constexpr std::size_t kMaxRelayedStreams = 4096;
+inline constexpr std::size_t kMaxRelayedStreams = 16384;
+/// Relays that are there for their descriptors: at the hard limit of 4,096 that a kernel has by
+/// itself each is good for 1,856 flows more, and costs some 70 KB.
+inline constexpr std::size_t kMaxRelaysForFlows = 4;
 /// TCP flows whose host side is still connecting. At most a quarter of all flows.
 inline constexpr std::size_t kMaxHalfOpen = 4096;
 /// The same to one destination address, so that one black hole does not use up the room of others.

@@ -65,6 +65,7 @@ struct TranslatorConfig {
   std::vector<DnsName> search;      // domains with which the guest completes names
   bool reports_flows = false;       // flows as well as denials go to the supervisor
   bool introduces_flows = false;    // and wait until it has looked their process up
+  bool shares_bulk_out = false;     // relays are for bulk streams, not for their descriptors only
 };
 
 }  // namespace cordon

@@ -25,6 +25,8 @@ class EventLoop {
  public:
   [[nodiscard]] static Result<EventLoop> open();
 
+  [[nodiscard]] int descriptor() const { return epoll_.get(); }
+
   /// Streams: edge-triggered, both ways. One that is watched already gets another owner.
   [[nodiscard]] IoStatus watch_edges(int descriptor, SocketOwner owner);
   /// The tap, listeners, datagram sockets, control: level-triggered, reading only.

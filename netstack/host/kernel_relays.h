@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "netstack/base/result.h"
@@ -19,8 +20,12 @@ namespace cordon {
 struct RelayThreads {
   UniqueFd news;  // readable when one of them is done with a stream; none where there is no relay
   std::vector<std::unique_ptr<RelayThread>> threads;
+  std::size_t workers_part = 1;  // of the pipes: one in so many
 
-  [[nodiscard]] static Result<RelayThreads> open(std::size_t count);
+  /// `descriptors`: that the table of each relay may have. `has_bulk`: bulk streams are shared out
+  /// among worker and relays, and so are the pipes; else half of those stay with the worker.
+  [[nodiscard]] static Result<RelayThreads> open(std::size_t count, std::size_t descriptors,
+                                                 bool has_bulk);
 };
 
 class KernelRelays final : public Relays {
@@ -30,7 +35,7 @@ class KernelRelays final : public Relays {
       : relays_(relays), loop_(loop), streams_(streams) {}
 
   bool has_room() override;
-  RelayPlace hand_over(SocketOwner owner, const Stream& stream) override;
+  std::optional<RelayPlace> hand_over(SocketOwner owner, const Stream& stream) override;
   void end(RelayPlace place) override;
   void take_back(RelayPlace place) override;
   RelayCounts counts(RelayPlace place) override;
@@ -45,7 +50,7 @@ class KernelRelays final : public Relays {
  private:
   RelayPort& port(RelayPlace place) { return relays_.threads[place.relay]->port(); }
   std::uint16_t least_busy();
-  RelayNews news_of(RelayedStream& done);
+  RelayNews news_of(RelayPort& port, RelayedStream& done);
 
   RelayThreads& relays_;
   EventLoop& loop_;

@@ -1,7 +1,11 @@
-// Between the worker and one relay: places for streams, and two one-way rings.
+// Between the worker and one relay: places for streams, two one-way rings, and a pair of sockets
+// that the streams' descriptors go by (unix(7)), since each side has a table of its own.
 //
 //   worker  -- kTake, kEnd, kReturn -->  relay      then a write to the relay's eventfd
 //   worker  <--- this place is done ---  relay      then a write to the worker's
+//
+// Descriptors are sent before the ring says so: for each kTake and each kReturned, in their order,
+// one packet is there already. They are numbers of the one table before, and of the other after.
 //
 // A place belongs to one side at a time: the worker fills it in and puts kTake into the ring; from
 // there on it is the relay's, until its index comes back by the other ring. Only the counts are
@@ -12,6 +16,7 @@
 // were too late and three for the stream that is there now; done it is once for each kTake.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -20,6 +25,7 @@
 
 #include "netstack/base/result.h"
 #include "netstack/flow/limits.h"
+#include "netstack/host/descriptor/passed_descriptors.h"
 #include "netstack/host/descriptor/unique_fd.h"
 #include "netstack/host/one_way_ring.h"
 #include "netstack/host/stream_relay.h"
@@ -33,8 +39,8 @@ struct RelayedStream {
   Stream stream;
   // Back from the relay only.
   RelayNews::Kind news = RelayNews::Kind::kClosed;
-  TakenPipe up;
-  TakenPipe down;
+  std::uint32_t held_up = 0;  // octets in the pipe that came along; 0: none did
+  std::uint32_t held_down = 0;
   // The relay's own.
   std::uint32_t generation = 0;
   bool is_here = false;
@@ -54,8 +60,8 @@ class RelayPort {
     std::uint16_t index;
   };
 
-  /// `news`: the worker's eventfd, which outlives the port.
-  [[nodiscard]] static Result<std::unique_ptr<RelayPort>> open(int news);
+  /// `news`: the worker's eventfd, which outlives the port. `room`: streams at once.
+  [[nodiscard]] static Result<std::unique_ptr<RelayPort>> open(int news, std::size_t room);
   RelayPort(const RelayPort&) = delete;
   RelayPort& operator=(const RelayPort&) = delete;
   RelayPort(RelayPort&&) = delete;
@@ -65,18 +71,32 @@ class RelayPort {
   // The worker's side.
 
   [[nodiscard]] std::size_t streams() const { return streams_; }
-  [[nodiscard]] bool has_room() const { return streams_ < kMaxRelayedStreams; }
-  /// There is room. The sockets are the relay's.
-  std::uint16_t give(Instant now, SocketOwner owner, const Stream& stream);
+  [[nodiscard]] bool has_room() const { return streams_ < room_; }
+  /// There is room. The sockets are the relay's, and closed here; nothing where they cannot be
+  /// sent at this moment.
+  [[nodiscard]] std::optional<std::uint16_t> give(Instant now, SocketOwner owner,
+                                                  const Stream& stream);
   void order(Wanted wanted, std::uint16_t index);
   [[nodiscard]] RelayCounts counts(std::uint16_t index) const;
   /// The next place that the relay is done with; valid until the next give().
   [[nodiscard]] RelayedStream* take_done();
+  /// After a place that was returned: its sockets and pipes. False: they did not fit into this
+  /// table, and are closed.
+  [[nodiscard]] bool take_returned(RelayedStream& place, TakenPipe& up, TakenPipe& down);
 
   // The relay's side.
 
   [[nodiscard]] std::optional<Order> next_order() { return orders_.pop(); }
   [[nodiscard]] RelayedStream& at(std::uint16_t index) { return places_[index]; }
+  /// After kTake: the place's sockets. False: they did not fit into this table, and are closed.
+  [[nodiscard]] bool take_given(RelayedStream& place);
+  /// Sends the place's sockets and pipes back, and closes them here. Waits while the worker has
+  /// many of them still to take. False: they cannot be sent, and are as before.
+  [[nodiscard]] bool send_back(RelayedStream& place, TakenPipe& up, TakenPipe& down);
+  /// What a relay's table of descriptors needs of the port.
+  [[nodiscard]] std::array<int, 3> descriptors_of_relay() const {
+    return {wake_.get(), relay_end_.get(), news_};
+  }
   /// The place is the worker's again. It is told by wake_worker().
   void done(std::uint16_t index, RelayNews::Kind news);
   void wake_worker() const;
@@ -91,10 +111,13 @@ class RelayPort {
   };
   static constexpr std::uint32_t kOrders = 8 * kMaxRelayedStreams;
 
-  RelayPort(UniqueFd wake, int news);
+  RelayPort(UniqueFd wake, UniqueFd worker_end, UniqueFd relay_end, int news, std::size_t room);
 
   UniqueFd wake_;
+  UniqueFd worker_end_;
+  UniqueFd relay_end_;
   int news_;
+  std::size_t room_;
   OneWayRing<Order, kOrders> orders_;
   OneWayRing<std::uint16_t, kMaxRelayedStreams> done_;
   std::unique_ptr<void, Free> memory_;

@@ -6,19 +6,27 @@
 
 namespace cordon {
 
-Result<std::unique_ptr<RelayThread>> RelayThread::open(std::size_t sharers, int news) {
+Result<std::unique_ptr<RelayThread>> RelayThread::open(std::size_t pipes_part, int news,
+                                                       std::size_t room) {
   CORDON_TRY(EventLoop loop, EventLoop::open());
-  CORDON_TRY(std::unique_ptr<RelayPort> port, RelayPort::open(news));
+  CORDON_TRY(std::unique_ptr<RelayPort> port, RelayPort::open(news, room));
   const SocketOwner owner{.kind = OwnerKind::kControl};
   if (const IoStatus watched = loop.watch_readable(port->wake_descriptor(), owner); !watched) {
     return errno_error(watched.error().value, "epoll_ctl: relay");
   }
   return std::unique_ptr<RelayThread>(
-      new RelayThread(std::move(loop), std::move(port), sharers));  // NOLINT: private
+      new RelayThread(std::move(loop), std::move(port), pipes_part));  // NOLINT: private
+}
+
+std::vector<int> RelayThread::descriptors() const {
+  const auto of_port = port_->descriptors_of_relay();
+  std::vector<int> all(of_port.begin(), of_port.end());
+  all.push_back(loop_.descriptor());
+  return all;
 }
 
 void RelayThread::serve(const std::function<void()>& on_ready) {
-  streams_.emplace(sharers_);
+  streams_.emplace(pipes_part_);
   ready_.reserve(kMaxRelayedStreams);
   pumping_.reserve(kMaxRelayedStreams);
   on_ready();
@@ -63,6 +71,7 @@ bool RelayThread::take_orders() {
 void RelayThread::take(std::uint16_t index) {
   RelayedStream& place = port_->at(index);
   ++place.generation;
+  if (!port_->take_given(place)) return done(index, RelayNews::Kind::kReset);
   place.is_here = true;
   const auto owner = [&](OwnerKind kind) {
     return SocketOwner{.kind = kind, .generation = place.generation, .index = index};
@@ -77,8 +86,9 @@ void RelayThread::give_back(std::uint16_t index) {
   RelayedStream& place = port_->at(index);
   loop_.forget(place.stream.host.descriptor);
   loop_.forget(place.stream.guest.descriptor);
-  place.up = streams_->take_out(place.stream.up.hold);
-  place.down = streams_->take_out(place.stream.down.hold);
+  TakenPipe up = streams_->take_out(place.stream.up.hold);
+  TakenPipe down = streams_->take_out(place.stream.down.hold);
+  if (!port_->send_back(place, up, down)) return reset(index);
   done(index, RelayNews::Kind::kReturned);
 }
 

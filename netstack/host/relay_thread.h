@@ -2,10 +2,10 @@
 // translator is the streams, and they share nothing once nothing is left to judge; so they can be
 // shared out, while everything that decides stays in one place.
 //
-// It has an event loop and pipes of its own, takes no lock, makes no socket and, once it serves,
-// no memory. Streams come and go by its port (host/relay_port.h); how they move is
-// tcp/stream_rules.h, as on the worker. Between the events of one turn it looks for orders, so that
-// a stream that is to end does not wait for the others' turns.
+// It has an event loop, pipes and a table of descriptors of its own, takes no lock, makes no socket
+// and, once it serves, no memory. Streams come and go by its port (host/relay_port.h); how they
+// move is tcp/stream_rules.h, as on the worker. Between the events of one turn it looks for orders,
+// so that a stream that is to end does not wait for the others' turns.
 #pragma once
 
 #include <functional>
@@ -22,18 +22,22 @@ namespace cordon {
 
 class RelayThread {
  public:
-  /// Any thread. One of `sharers` that move streams in this process; `news`: the worker's eventfd,
-  /// which outlives the relay.
-  [[nodiscard]] static Result<std::unique_ptr<RelayThread>> open(std::size_t sharers, int news);
+  /// Any thread. `pipes_part` as for StreamRelay; `news`: the worker's eventfd,
+  /// which outlives the relay; `room`: streams at once.
+  [[nodiscard]] static Result<std::unique_ptr<RelayThread>> open(std::size_t pipes_part, int news,
+                                                                 std::size_t room);
 
   [[nodiscard]] RelayPort& port() { return *port_; }
+  /// All that its thread needs of a table of descriptors. It may have one of its own when it begins
+  /// to serve, or share the worker's.
+  [[nodiscard]] std::vector<int> descriptors() const;
   /// The relay's life, on its own thread; calls `on_ready` when it needs no more memory. Returns
   /// after Wanted::kStop, which is for tests: what it has then stays open.
   void serve(const std::function<void()>& on_ready);
 
  private:
-  RelayThread(EventLoop loop, std::unique_ptr<RelayPort> port, std::size_t sharers)
-      : loop_(std::move(loop)), port_(std::move(port)), sharers_(sharers) {}
+  RelayThread(EventLoop loop, std::unique_ptr<RelayPort> port, std::size_t pipes_part)
+      : loop_(std::move(loop)), port_(std::move(port)), pipes_part_(pipes_part) {}
 
   /// False: stop.
   bool take_orders();
@@ -49,7 +53,7 @@ class RelayThread {
 
   EventLoop loop_;
   std::unique_ptr<RelayPort> port_;
-  std::size_t sharers_;
+  std::size_t pipes_part_;
   std::optional<StreamRelay> streams_;
   std::vector<std::uint16_t> ready_;
   std::vector<std::uint16_t> pumping_;

@@ -21,8 +21,8 @@ constexpr std::size_t kMaxNarrowPipes = 256;
 // Of each size. Only one flow of a thread moves at a time, so one would do where every sink has
 // room.
 constexpr std::size_t kPipesKeptOpen = 4;
-constexpr std::size_t kept_open(std::size_t sharers) {
-  return std::max<std::size_t>(kPipesKeptOpen / sharers, 1);
+constexpr std::size_t kept_open(std::size_t part) {
+  return std::max<std::size_t>(kPipesKeptOpen / part, 1);
 }
 // Sockets that wait to be closed.
 constexpr std::size_t kMaxEnded = 64;
@@ -57,11 +57,11 @@ struct StreamRelay::Step {
   }
 };
 
-StreamRelay::StreamRelay(std::size_t sharers)
-    : wide_pipes_(kMaxWidePipes / sharers),
-      pipes_(wide_pipes_ + kMaxNarrowPipes / sharers),
-      wide_(make_shelf(kWidePipe, kept_open(sharers), 0, wide_pipes_)),
-      narrow_(make_shelf(kNarrowPipe, kept_open(sharers), static_cast<std::int32_t>(wide_pipes_),
+StreamRelay::StreamRelay(std::size_t part)
+    : wide_pipes_(kMaxWidePipes / part),
+      pipes_(wide_pipes_ + kMaxNarrowPipes / part),
+      wide_(make_shelf(kWidePipe, kept_open(part), 0, wide_pipes_)),
+      narrow_(make_shelf(kNarrowPipe, kept_open(part), static_cast<std::int32_t>(wide_pipes_),
                          pipes_.size() - wide_pipes_)),
       buffer_(kCopySize) {
   ended_.reserve(kMaxEnded);

@@ -33,8 +33,8 @@ struct TakenPipe {
 
 class StreamRelay final : public Streams {
  public:
-  /// One of `sharers` in this process, which share the pipes out evenly.
-  explicit StreamRelay(std::size_t sharers = 1);
+  /// `part`: has one in so many of the pipes that a process may have.
+  explicit StreamRelay(std::size_t part = 1);
 
   Transfer move(SocketHandle from, SocketHandle to, PipeHold& hold, const SourceState& source,
                 std::size_t budget) override;

@@ -54,10 +54,10 @@ class KernelEntropy final : public Entropy {
   std::size_t next_ = values_.size();
 };
 
-std::size_t max_tcp_flows() {
+TcpCapacity capacity_with(std::size_t relays) {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kFewestTcpFlows;
-  return tcp_flows_within(limit.rlim_cur);
+  (void)getrlimit(RLIMIT_NOFILE, &limit);  // cannot fail with these arguments
+  return tcp_capacity(limit.rlim_cur, relays);
 }
 
 class KernelWorker final : public Worker {
@@ -79,7 +79,7 @@ class KernelWorker final : public Worker {
         host_(loop_),
         pool_(pool),
         guest_(loop_, pool, descriptors.link_index),
-        streams_(relays.threads.size() + 1),
+        streams_(relays.workers_part),
         relays_(relays, loop_, streams_),
         translator_(std::move(config),
                     TranslatorSeams{.tap = tap_,
@@ -90,7 +90,7 @@ class KernelWorker final : public Worker {
                                     .entropy = entropy_,
                                     .events = control_,
                                     .relays = relays_.has_any() ? &relays_ : nullptr},
-                    ports(), max_tcp_flows()) {}
+                    ports(), capacity_with(relays.threads.size())) {}
 
   Status watch_all();
   int run() override;

@@ -1,9 +1,11 @@
 // Streams that other threads move. Once nothing is left to judge or to count, a stream costs
-// processor time and nothing else, and a relay takes it over, sockets and all: what a relay has is
-// read and written by nobody else. It tells when the stream has ended, or hands it back when asked.
+// processor time and descriptors and nothing else, and a relay takes it over, sockets and all: what
+// a relay has is read and written by nobody else, and in no table of descriptors but its own. It
+// tells when the stream has ended, or hands it back when asked.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "netstack/base/time.h"
 #include "netstack/seams/guest_sockets.h"
@@ -68,8 +70,9 @@ class Relays {
   /// Whether one more stream may be handed over.
   [[nodiscard]] virtual bool has_room() = 0;
   /// There is room, and both holds are empty. From here on the sockets are the relay's; the owner
-  /// is told by RelayNews, once, unless end() comes first.
-  virtual RelayPlace hand_over(SocketOwner owner, const Stream& stream) = 0;
+  /// is told by RelayNews, once, unless end() comes first. Nothing where the way to the relay is
+  /// full at this moment: all is as before.
+  virtual std::optional<RelayPlace> hand_over(SocketOwner owner, const Stream& stream) = 0;
   /// Both sockets are reset, within one turn of the relay. The place is nobody's any more; news of
   /// it may still be under way.
   virtual void end(RelayPlace place) = 0;

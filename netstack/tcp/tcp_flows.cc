@@ -17,25 +17,30 @@ constexpr Duration kSocketRetry = std::chrono::milliseconds(2);
 constexpr std::uint8_t kSocketTries = 250;
 constexpr std::uint8_t kSocketTriesOnError = 2;
 
+// The part of the flows that is left for new ones while there are relays for streams that rest.
+constexpr std::size_t kSlack = 8;
+
 // Tries at other ports for a client whose four-tuple is taken inside.
 constexpr int kClientPortTries = 8;
 
 }  // namespace
 
 TcpFlows::TcpFlows(const FlowContext& context, NameLookups& lookups, Resolver& resolver,
-                   std::size_t capacity)
+                   TcpCapacity capacity)
     : context_(context),
-      bulk_(context.relays == nullptr ? std::numeric_limits<std::uint64_t>::max() : kBulkStream),
-      table_(capacity, SipKey{context.entropy.next(), context.entropy.next()}),
-      max_half_open_(std::min(kMaxHalfOpen, std::max<std::size_t>(capacity / 4, 1))),
+      bulk_(context.config.shares_bulk_out ? kBulkStream
+                                           : std::numeric_limits<std::uint64_t>::max()),
+      table_(capacity.flows, SipKey{context.entropy.next(), context.entropy.next()}),
+      max_held_(capacity.held),
+      max_half_open_(std::min(kMaxHalfOpen, std::max<std::size_t>(capacity.held / 4, 1))),
       named_(context, lookups, max_half_open_),
       dns_(context, resolver),
       sequence_key_{context.entropy.next(), context.entropy.next()} {
   lookups.serve(Waits::kTcp, *this);
   resolver.stream_answers_go_to(*this);
-  ready_.reserve(capacity);
-  pumping_.reserve(capacity);
-  paced_.reserve(capacity);
+  ready_.reserve(capacity.flows);
+  pumping_.reserve(capacity.flows);
+  paced_.reserve(capacity.flows);
   seen_.resize(kLongestFirstFlight);
 }
 
@@ -192,7 +197,10 @@ bool TcpFlows::has_room_to_dial_guest(Instant now) {
 }
 
 bool TcpFlows::make_room(Instant now) {
-  if (table_.size() < table_.capacity()) return true;
+  // In time: a relay that is slow to take streams does not keep a new flow waiting.
+  const bool is_nearly_full = held() >= max_held_ - max_held_ / kSlack;
+  const bool has_descriptors = (is_nearly_full && hand_over_resting(now)) || held() < max_held_;
+  if (has_descriptors && table_.size() < table_.capacity()) return true;
   struct Candidate {
     List list;
     Duration min_idle;
@@ -200,13 +208,14 @@ bool TcpFlows::make_room(Instant now) {
   for (const Candidate& candidate :
        {Candidate{kListRefused, kHalfOpenMinAge}, Candidate{kListDialling, kHalfOpenMinAge},
         Candidate{kListGuestDialling, kHalfOpenMinAge}, Candidate{kListHalfClosed, kTcpTransitory},
+        Candidate{kListStays, kTcpEstablishedMinIdle},
         Candidate{kListStream, kTcpEstablishedMinIdle}}) {
     const std::optional<FlowId> oldest = table_.oldest(candidate.list);
     if (!oldest || now - table_.used_at(*oldest) < candidate.min_idle) continue;
     end(*oldest, FlowEnd::kTimedOut);
     return true;
   }
-  return end_idle_relayed(now);
+  return end_idle_relayed(now) && has_descriptors;
 }
 
 void TcpFlows::dial(Instant now, FlowId id, const AllowedDestination& destination) {
@@ -461,6 +470,7 @@ Instant TcpFlows::next_deadline() const {
   first = std::min(first, table_.deadline(kListYoung, kTcpYoung));
   first = std::min(first, table_.deadline(kListRelayed, kRelayLook));
   first = std::min(first, table_.deadline(kListStream, kTcpEstablishedIdle));
+  first = std::min(first, table_.deadline(kListStays, kTcpEstablishedIdle));
   return std::min(first, table_.deadline(kListHalfClosed, kTcpEstablishedIdle));
 }
 
@@ -486,6 +496,7 @@ void TcpFlows::on_deadline(Instant now) {
   each_due(kListYoung, kTcpYoung, [&](FlowId id) { settle(now, id); });
   each_due(kListRelayed, kRelayLook, [&](FlowId id) { look_at_relayed(now, id); });
   each_due(kListStream, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
+  each_due(kListStays, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
   each_due(kListHalfClosed, kTcpEstablishedIdle, [&](FlowId id) { end(id, FlowEnd::kTimedOut); });
 }
 

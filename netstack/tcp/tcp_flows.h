@@ -21,9 +21,10 @@
 //   left to judge the stream is like every other. Budgets (flow/budgets.h) bound what moves in one
 //   go.
 //
-//   A stream that has turned bulk, and that nothing is left to be judged or counted of, is handed
-//   over to a relay where there are some (seams/relays.h, tcp_relayed.cc). Its flow stays in the
-//   table, and is revoked, listed and replaced like every other.
+//   A stream that has turned bulk, or that rests while descriptors are scarce, and that nothing is
+//   left to be judged or counted of, is handed over to a relay where there are some
+//   (seams/relays.h, tcp_relayed.cc). Its flow stays in the table, and is revoked, listed and
+//   replaced like every other.
 //
 // No segment but a SYN comes by the tap: the steering in the guest's namespace keeps the others
 // inside. A flow therefore lives from its SYN until both sockets are closed, and there is no
@@ -45,6 +46,7 @@
 #include <vector>
 
 #include "netstack/flow/context.h"
+#include "netstack/flow/descriptor_share.h"
 #include "netstack/flow/table.h"
 #include "netstack/flow/timeouts.h"
 #include "netstack/names/first_flight.h"
@@ -57,9 +59,8 @@ namespace cordon {
 
 class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
  public:
-  /// `capacity`: flows at once; each takes two descriptors.
   TcpFlows(const FlowContext& context, NameLookups& lookups, Resolver& resolver,
-           std::size_t capacity);
+           TcpCapacity capacity);
 
   /// A segment from the tap.
   void on_segment(Instant now, const IpPacket& packet, const TcpSegment& segment);
@@ -107,6 +108,7 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
     kListGuestDialling,
     kListYoung,  // streams that are not settled
     kListStream,
+    kListStays,  // streams that rest, and that no relay may have
     kListHalfClosed,
     kListRelayed,
     kListRefused,
@@ -154,6 +156,10 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   bool has_room_to_dial(Instant now, const IpAddress& address);
   bool has_room_to_dial_guest(Instant now);
   bool make_room(Instant now);
+  /// Flows whose sockets are with us, or on their way back.
+  [[nodiscard]] std::size_t held() const {
+    return table_.size() - table_.size_of(kListRelayed) + returning_;
+  }
   void dial(Instant now, FlowId id, const AllowedDestination& destination);
   void open_named(Instant now, const FlowKey& key, const TcpSegment& segment);
   std::optional<FlowId> insert_dialling(Instant now, const FlowKey& key, const TcpSegment& segment);
@@ -218,10 +224,15 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   void send_answer(Instant now, FlowId id);
   void send_due_answers(Instant now);
   void discard(FlowId id);
+  [[nodiscard]] bool is_for_relays(const Flow& flow) const;
   /// True where the stream is a relay's from here on, or has ended. `readiness`: of the host's
   /// socket or the guest's.
   bool hand_over(Instant now, FlowId id, bool is_host, const Readiness& readiness);
-  void take_back(FlowId id);
+  /// Of the streams that are with us the one that has rested longest; false: there is none, or no
+  /// relay for it.
+  bool hand_over_resting(Instant now);
+  /// There may be no room for it: then it ends.
+  void take_back(Instant now, FlowId id);
   void end_relayed(FlowId id);
   void look_at_relayed(Instant now, FlowId id);
   /// One that has been idle for longer than a flow is kept for; false: there is none.
@@ -241,6 +252,8 @@ class TcpFlows final : private LookupWaiters, private DnsStreamAnswers {
   FlowContext context_;
   std::uint64_t bulk_;  // octets of a stream that a relay may have; without relays there is none
   Table table_;
+  std::size_t max_held_;
+  std::size_t returning_ = 0;  // of those that relays have
   std::size_t max_half_open_;
   NamedDials named_;
   DnsStreams dns_;

@@ -1,15 +1,25 @@
-// Streams that a relay moves (seams/relays.h). Handed over is what
+// Streams that a relay moves (seams/relays.h). Handed over is
 //
-//   has turned bulk (kBulkStream), so that short exchanges pay nothing,
-//   has nothing left that is judged: its first flight is opaque both ways, and
-//   has no budget that counts its octets or its time: those are exact because they are counted
-//   where the octets move
+//   what has turned bulk (kBulkStream), where there are processors to share it out to, so that
+//   short exchanges pay nothing
+//   what has rested longest, as soon as a new flow would not find descriptors: the limit is one of
+//   each relay's table, too (flow/descriptor_share.h). A stream is with its relay from then on,
+//   whatever it says, so a flow that comes and goes pays for no more than one other
+//
+// and only if
+//
+//   nothing of it is left that is judged: its first flight is opaque both ways
+//   no budget counts its octets or its time: those are exact because they are counted where the
+//   octets move
 //
 // The flow stays in the table, without its sockets, and everything that ends flows ends it too. A
-// new policy may give its rule a budget: then the stream comes back as it is, and goes on here. Its
-// octets count for budgets whenever they are looked at, and before limits change.
+// new policy may give its rule a budget: then the stream comes back as it is, and goes on here; it
+// ends where there is no room for it. Its octets count for budgets whenever they are looked at, and
+// before limits change.
 //
 // What a relay moves between the order to end a stream and its doing so is in no report.
+#include <utility>
+
 #include "netstack/tcp/stream_rules.h"
 #include "netstack/tcp/tcp_flows.h"
 
@@ -21,12 +31,14 @@ constexpr int kIdleLooks = 64;
 
 }  // namespace
 
+bool TcpFlows::is_for_relays(const Flow& flow) const {
+  return flow.state == State::kStream && flow.flight.is_opaque() &&
+         !context_.budgets.bounds_octets(flow.account);
+}
+
 bool TcpFlows::hand_over(Instant now, FlowId id, bool is_host, const Readiness& readiness) {
   Flow& flow = *table_.get(id);
-  if (flow.state != State::kStream || readiness.has_error || !flow.flight.is_opaque() ||
-      context_.budgets.bounds_octets(flow.account) || !context_.relays->has_room()) {
-    return false;
-  }
+  if (!is_for_relays(flow) || readiness.has_error || !context_.relays->has_room()) return false;
   // Pipes stay with us, so what one holds goes on first; where the other way waits too, later.
   if (moves_by_sink(flow.stream.half(is_host), readiness) &&
       flow.stream.half(!is_host).hold.octets == 0) {
@@ -36,12 +48,33 @@ bool TcpFlows::hand_over(Instant now, FlowId id, bool is_host, const Readiness& 
   if (flow.stream.up.hold.octets > 0 || flow.stream.down.hold.octets > 0) return false;
   if (!flow.is_settled) settle(now, id);
   flow.local = context_.host.local_endpoint(flow.stream.host);
-  flow.relay = context_.relays->hand_over(owner_of(OwnerKind::kTcpHost, id), flow.stream);
+  const std::optional<RelayPlace> place =
+      context_.relays->hand_over(owner_of(OwnerKind::kTcpHost, id), flow.stream);
+  if (!place) return false;
+  flow.relay = *place;
   flow.state = State::kRelayed;
   flow.stream.guest = {};
   flow.stream.host = {};
   table_.touch(id, kListRelayed, now);
   return true;
+}
+
+// What is not for relays makes way for the next that may be, without a change of its age; the first
+// thing it says brings it back.
+bool TcpFlows::hand_over_resting(Instant now) {
+  if (context_.relays == nullptr) return false;
+  for (int i = 0; i < kIdleLooks && context_.relays->has_room(); ++i) {
+    const std::optional<FlowId> settled = table_.oldest(kListStream);
+    const std::optional<FlowId> oldest = settled ? settled : table_.oldest(kListYoung);
+    if (!oldest) return false;
+    const Stream& stream = table_.get(*oldest)->stream;
+    const bool is_empty = stream.up.hold.octets + stream.down.hold.octets == 0;
+    if (is_empty && is_for_relays(*table_.get(*oldest))) {
+      return hand_over(now, *oldest, false, Readiness{});
+    }
+    settled ? table_.touch(*oldest, kListStays, table_.used_at(*oldest)) : settle(now, *oldest);
+  }
+  return false;
 }
 
 void TcpFlows::on_relayed(Instant now, const RelayNews& news) {
@@ -57,7 +90,7 @@ void TcpFlows::on_relayed(Instant now, const RelayNews& news) {
                 stream.down.octets + stream.down.hold.octets);
   flow->stream = stream;
   flow->state = State::kStream;
-  flow->is_returning = false;
+  if (std::exchange(flow->is_returning, false)) --returning_;
   switch (news.kind) {
     case RelayNews::Kind::kClosed:
       return end(id, FlowEnd::kClosed);
@@ -73,10 +106,16 @@ void TcpFlows::on_relayed(Instant now, const RelayNews& news) {
   queue(id);
 }
 
-void TcpFlows::take_back(FlowId id) {
+void TcpFlows::take_back(Instant now, FlowId id) {
   Flow& flow = *table_.get(id);
-  if (!flow.is_returning) context_.relays->take_back(flow.relay);
+  if (flow.is_returning) return;
+  if (held() >= max_held_ && !hand_over_resting(now)) {
+    context_.events.notice(Notice::kFlowLimit, 0);
+    return end(id, FlowEnd::kReset);
+  }
   flow.is_returning = true;
+  ++returning_;
+  context_.relays->take_back(flow.relay);
 }
 
 void TcpFlows::end_relayed(FlowId id) {

@@ -163,6 +163,7 @@ void TcpFlows::end(FlowId id, FlowEnd how) {
   Flow& flow = *table_.get(id);
   if (flow.state == State::kDialling) context_.load.dial_ended(table_.key_of(id).remote.address);
   if (flow.state == State::kRelayed) end_relayed(id);
+  if (flow.is_returning) --returning_;
   if (flow.state == State::kStream || flow.state == State::kRelayed) report(id, how);
   if (flow.is_named) named_.cancel(id);
   if (flow.answer != 0) {
@@ -249,7 +250,7 @@ std::optional<std::uint32_t> TcpFlows::rejudge(Instant now, std::uint32_t cursor
     } else if (is_address_lost && context_.admission.is_local_address_lost(local_of(flow))) {
       end(*id, FlowEnd::kUnreachable);
     } else if (flow.state == State::kRelayed && context_.budgets.bounds_octets(flow.account)) {
-      take_back(*id);
+      take_back(now, *id);
     }
   }
   return cursor;

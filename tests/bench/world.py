@@ -69,9 +69,9 @@ def _raise_descriptor_limit():
 
 
 def most_flows():
-    """Idle flows that fit the descriptor limit: a tool needs two for each, and cordon keeps some for flows of other
-    kinds (netstack/flow/descriptor_share.h)."""
-    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1200) // 2 // 100 * 100
+    """Idle flows that fit the descriptor limit of whoever opens them, and of their server: one for each. What a tool
+    needs is its own affair."""
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200) // 100 * 100
 
 
 def endpoint(address):

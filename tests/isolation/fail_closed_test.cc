@@ -19,6 +19,7 @@ namespace {
 // Everything that isolate_translator's and isolate_guest's lists hold for a guest with a network.
 constexpr std::array kSteps{
     "translator: close descriptors",
+    "translator: descriptor limit",
     "translator: id maps",
     "translator: die with the supervisor",
     "translator: end on SIGTERM",
@@ -38,6 +39,7 @@ constexpr std::array kSteps{
     "translator: no_new_privs",
     "translator: no executable memory",
     "translator: landlock",
+    "translator: relay descriptors",
     "translator: relay self check",
     "translator: self check",
     "translator: syscall filter",

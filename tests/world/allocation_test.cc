@@ -209,7 +209,7 @@ TEST(Allocation, NeverHappensForNamesEither) {
                         .routes = routes,
                         .entropy = entropy,
                         .events = events},
-        TranslatorPorts{}, 4096);
+        TranslatorPorts{}, {.flows = 4096, .held = 4096});
     std::vector<Octets> frames;
     for (std::uint16_t i = 0; i < 200; ++i) {
       const std::string name = "n" + std::to_string(i) + ".wild.example";
@@ -272,7 +272,7 @@ TEST(Allocation, NeverHappensAfterTheStart) {
                                         .routes = routes,
                                         .entropy = entropy,
                                         .events = events},
-                        std::move(ports), 4096);
+                        std::move(ports), {.flows = 4096, .held = 4096});
 
   std::vector<Octets> frames;
   for (std::uint16_t i = 0; i < 200; ++i) {

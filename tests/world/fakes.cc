@@ -329,8 +329,9 @@ void FakeStreams::drop_hold(PipeHold& hold) {
   hold = PipeHold{};
 }
 
-RelayPlace FakeRelays::hand_over(SocketOwner owner, const Stream& stream) {
+std::optional<RelayPlace> FakeRelays::hand_over(SocketOwner owner, const Stream& stream) {
   EXPECT_TRUE(has_room());
+  if (is_way_full) return std::nullopt;
   EXPECT_EQ(stream.up.hold.octets + stream.down.hold.octets, 0U) << "pipes stay behind";
   for (const SocketHandle socket : {stream.host, stream.guest}) {
     sockets_.at(socket, "hand_over").is_owned = false;  // events are the relay's

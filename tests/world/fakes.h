@@ -222,7 +222,7 @@ class FakeRelays final : public Relays {
   FakeRelays(Sockets& sockets, const Instant& now) : sockets_(sockets), now_(now) {}
 
   bool has_room() override { return living < room; }
-  RelayPlace hand_over(SocketOwner owner, const Stream& stream) override;
+  std::optional<RelayPlace> hand_over(SocketOwner owner, const Stream& stream) override;
   void end(RelayPlace place) override;
   void take_back(RelayPlace place) override { streams.at(place.index).is_asked_back = true; }
   RelayCounts counts(RelayPlace place) override { return streams.at(place.index).counts; }
@@ -245,6 +245,7 @@ class FakeRelays final : public Relays {
 
   std::map<std::uint16_t, Relayed> streams;  // that the owner may ask about
   std::size_t room = 0;
+  bool is_way_full = false;  // hand_over() is not possible at this moment
   std::size_t living = 0;
   std::size_t handed_over = 0;
 

@@ -58,22 +58,26 @@ TranslatorConfig make_config(const WorldOptions& options) {
   }
   config.reports_flows = options.reports_flows;
   config.introduces_flows = options.introduces_flows;
+  config.shares_bulk_out = options.relayed_streams > 0 && options.shares_bulk_out;
   return config;
 }
 
 World::World(const WorldOptions& options)
     : now(Instant{} + options.uptime),
       entropy(options.seed),
-      translator(make_config(options),
-                 TranslatorSeams{.tap = tap,
-                                 .host = host,
-                                 .guest = guest,
-                                 .streams = streams,
-                                 .routes = routes,
-                                 .entropy = entropy,
-                                 .events = events,
-                                 .relays = options.relayed_streams > 0 ? &relays : nullptr},
-                 open_ports(options), options.max_tcp_flows) {
+      translator(
+          make_config(options),
+          TranslatorSeams{.tap = tap,
+                          .host = host,
+                          .guest = guest,
+                          .streams = streams,
+                          .routes = routes,
+                          .entropy = entropy,
+                          .events = events,
+                          .relays = options.relayed_streams > 0 ? &relays : nullptr},
+          open_ports(options),
+          {.flows = options.max_tcp_flows,
+           .held = options.max_held_flows > 0 ? options.max_held_flows : options.max_tcp_flows}) {
   relays.room = options.relayed_streams;
   tap.takes_trains = options.has_udp_trains;
   events.tells_back = options.holds_refusals;

@@ -42,7 +42,9 @@ struct WorldOptions {
   std::vector<std::uint16_t> published_udp;
   std::vector<std::string> published_for;  // prefixes of clients
   std::size_t max_tcp_flows = 1024;
+  std::size_t max_held_flows = 0;   // those with sockets of the worker's; 0: all of them
   std::size_t relayed_streams = 0;  // that relays have room for; 0: there are none
+  bool shares_bulk_out = true;      // where there are relays
   std::uint64_t seed = 1;
   Duration uptime = 1h;  // of the host, at the start
 };

@@ -6,7 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <semaphore>
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
@@ -23,6 +26,7 @@ namespace cordon {
 namespace {
 
 constexpr int kPatienceMilliseconds = 10000;
+constexpr std::size_t kDescriptors = 4096;  // of each relay
 
 bool waits_for(int descriptor, short events) {
   pollfd wanted{.fd = descriptor, .events = events, .revents = 0};
@@ -79,12 +83,17 @@ Link tcp_link() {
 class KernelRelaysTest : public testing::Test {
  protected:
   explicit KernelRelaysTest(std::size_t count = 2)
-      : threads(RelayThreads::open(count).value()),
+      : threads(RelayThreads::open(count, kDescriptors, true).value()),
         loop(EventLoop::open().value()),
         streams(count + 1),
         relays(threads, loop, streams) {
     for (const auto& relay : threads.threads) {
-      running_.emplace_back([&relay] { relay->serve([] {}); });
+      running_.emplace_back([&] {
+        // A table of its own, as in the program; what is opened from here on is not in it.
+        EXPECT_EQ(unshare(CLONE_FILES), 0);
+        relay->serve([&] { ready_.release(); });
+      });
+      ready_.acquire();
     }
   }
   ~KernelRelaysTest() override {
@@ -96,7 +105,10 @@ class KernelRelaysTest : public testing::Test {
     Stream stream;
     stream.guest = SocketHandle{guest.socket};
     stream.host = SocketHandle{host.socket};
-    return relays.hand_over(SocketOwner{.generation = 3, .index = flow}, stream);
+    const std::optional<RelayPlace> place =
+        relays.hand_over(SocketOwner{.generation = 3, .index = flow}, stream);
+    EXPECT_TRUE(place);
+    return place.value_or(RelayPlace{});
   }
   RelayNews next_news() {
     for (int i = 0; i < 100; ++i) {
@@ -114,6 +126,7 @@ class KernelRelaysTest : public testing::Test {
   KernelRelays relays;
 
  private:
+  std::binary_semaphore ready_{0};
   std::vector<std::thread> running_;
 };
 
@@ -145,6 +158,40 @@ TEST_F(KernelRelaysTest, MoveBothWaysUntilBothHalvesHaveEnded) {
   EXPECT_EQ(news.stream.up.octets, 49U);
   EXPECT_EQ(news.stream.down.octets, 9U);
   EXPECT_FALSE(news.stream.host.is_open());
+}
+
+TEST_F(KernelRelaysTest, HaveTheSocketsInTablesOfTheirOwn) {
+  const Link guest = unix_link();
+  const Link host = unix_link();
+  (void)hand_over(guest, host);
+  EXPECT_EQ(fcntl(guest.socket, F_GETFD), -1);
+  EXPECT_EQ(fcntl(host.socket, F_GETFD), -1);
+  guest.says("and they live on");
+  EXPECT_EQ(host.hears(16), "and they live on");
+}
+
+TEST_F(KernelRelaysTest, TakeNothingThatCannotBeSentAtThisMoment) {
+  // Its relays do not serve: what is sent to one stays under way.
+  RelayThreads still = RelayThreads::open(1, kDescriptors, true).value();
+  KernelRelays to_nobody(still, loop, streams);
+  std::vector<Link> links;
+  std::size_t given = 0;
+  for (bool is_taken = true; is_taken && given < 2000; given += is_taken ? 1 : 0) {
+    links.push_back(unix_link());
+    links.push_back(unix_link());
+    Stream stream;
+    stream.guest = SocketHandle{links[links.size() - 2].socket};
+    stream.host = SocketHandle{links.back().socket};
+    is_taken = to_nobody.hand_over({}, stream).has_value();
+  }
+  EXPECT_GT(given, 10U);
+  ASSERT_LT(given, 2000U);
+  // As before: open, and watched.
+  links.back().says("x");
+  const auto events = loop.wait(monotonic_now(), monotonic_now() + std::chrono::seconds(10));
+  EXPECT_FALSE(events.empty());
+  streams.reset(SocketHandle{links.back().socket});
+  streams.reset(SocketHandle{links[links.size() - 2].socket});
 }
 
 TEST_F(KernelRelaysTest, GoOnWithAStreamThatIsHalfClosedAlready) {
@@ -228,7 +275,7 @@ TEST_F(KernelRelaysTest, GiveAStreamBackWithAllThatTheyHaveTakenFromItsSource) {
   relays.take_back(place);
   RelayNews news = next_news();
   ASSERT_EQ(news.kind, RelayNews::Kind::kReturned);
-  EXPECT_EQ(news.stream.guest.descriptor, guest.socket);
+  ASSERT_TRUE(news.stream.guest.is_open());
   EXPECT_GT(news.stream.up.hold.octets, 0U);
   // It goes on here.
   std::size_t heard = 0;
