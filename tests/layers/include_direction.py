@@ -41,7 +41,7 @@ LAYERS = {
 # From the bottom up: each may use all that stand before it in this list.
 ORDER = ["base", "address", "wire", "policy", "seams", "link", "flow", "protocols", "translator", "descriptor", "host"]
 LOWER_LAYERS = {layer: ORDER[:place] for place, layer in enumerate(ORDER)}
-LOWER_LAYERS["descriptor"] = []  # who owns a file descriptor; sandbox/ opens some, too
+LOWER_LAYERS["descriptor"] = ["base"]  # file descriptors, which sandbox/ has to do with, too
 LOWER_LAYERS["sandbox"] = ["base", "descriptor"]
 LOWER_LAYERS["launcher"] = ORDER + ["sandbox"]
 
