@@ -84,7 +84,11 @@ Result<SandboxPlan> plan_sandbox(const RunOptions& options, const HostFacts& hos
   translator.policy = Policy(options.policy);
   translator.names = options.names;
   const bool has_flows_logged = !options.log_path.empty() && options.logs_flows;
-  translator.reports_flows = options.verbosity == Verbosity::kVerbose || has_flows_logged;
+  const bool has_flows_said = options.verbosity == Verbosity::kVerbose;
+  translator.reports_flows = has_flows_said || has_flows_logged;
+  // Lines of stderr name no process.
+  const bool are_names_read = has_flows_logged || !has_flows_said;
+  translator.introduces = are_names_read ? Introduces::kSome : Introduces::kNone;
 
   plan.resolv_conf = options.dns.kind == DnsChoice::Kind::kOff
                          ? guest_resolv_conf_without_dns()

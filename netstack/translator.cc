@@ -31,7 +31,7 @@ Translator::Translator(TranslatorConfig config, const TranslatorSeams& seams, Tr
       budgets_(config_.start, config_.policy),
       admission_(config_, seams.routes, pool_, pins_),
       refusals_(seams.events, link_, drops_),
-      introductions_(seams.events, config_.introduces_flows),
+      introductions_(seams.events, config_),
       load_(SipKey{seams.entropy.next(), seams.entropy.next()}),
       context_{.config = config_,
                .admission = admission_,

@@ -192,7 +192,7 @@ std::string rule_text(const Verdict& verdict, const Policy& policy) {
 }
 
 std::string rule_remedy(const Request& request, const Verdict& verdict, const Policy& policy) {
-  std::string remedy = policy.remedy(request, verdict);
+  const std::string remedy = policy.remedy(request, verdict);
   const Result<Destination> to =
       parse_destination(std::string_view(remedy).substr(std::min(kAllow.size(), remedy.size())));
   const bool is_refused =

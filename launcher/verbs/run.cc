@@ -278,7 +278,7 @@ int run(const RunOptions& given, FlowRecorder* recorder) {
   auto prepared = with_files ? prepare(*with_files) : std::unexpected(with_files.error());
   if (prepared && recorder != nullptr) {
     prepared->plan.translator.reports_flows = true;
-    prepared->plan.translator.introduces_flows = true;
+    prepared->plan.translator.introduces = Introduces::kAll;
   }
   if (!prepared) {
     complain(prepared.error().message());

@@ -6,13 +6,15 @@
 #include "netstack/flow/timeouts.h"
 
 namespace cordon {
-Introductions::Introductions(Events& events, bool is_on) : events_(events), is_on_(is_on) {
-  if (is_on_) held_ = std::make_unique_for_overwrite<Held[]>(kMaxIntroductions);
+Introductions::Introductions(Events& events, const TranslatorConfig& config)
+    : events_(events), config_(config) {
+  const bool may_be_on = config_.introduces != Introduces::kNone;
+  if (may_be_on) packets_ = std::make_unique_for_overwrite<Packet[]>(kMaxIntroductions);
 }
 
 const Introductions::Slot* Introductions::find(const Request& request) const {
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].id != 0 && is_same_flow(held_[i].request, request)) return &slots_[i];
+  for (const Slot& slot : slots_) {
+    if (slot.id != 0 && is_same_flow(slot.request, request)) return &slot;
   }
   return nullptr;
 }
@@ -23,16 +25,17 @@ bool Introductions::keep(Instant now, const Request& request) {
   // What follows before the first one has passed would begin the flow itself.
   const Slot* const same = find(request);
   Slot slot{.id = same == nullptr ? 0 : same->id,
+            .size = static_cast<std::uint16_t>(packet_.size()),
             .order = ++last_order_,
-            .until = same == nullptr ? now + kIntroduction : same->until};
+            .until = same == nullptr ? now + kIntroduction : same->until,
+            .request = request};
   if (same == nullptr) {
+    if (config_.introduces == Introduces::kSome && !some_.take(now)) return false;
     slot.id = ++last_id_ == 0 ? ++last_id_ : last_id_;
     if (!events_.introduced(slot.id, request)) return false;
   }
-  Held& held = held_[static_cast<std::size_t>(free - slots_.begin())];
-  held.request = request;
-  held.size = static_cast<std::uint16_t>(packet_.size());
-  std::ranges::copy(packet_, held.packet.begin());
+  Packet& kept = packets_[static_cast<std::size_t>(free - slots_.begin())];
+  std::ranges::copy(packet_, kept.begin());
   *free = slot;
   next_deadline_ = std::min(next_deadline_, slot.until);
   return true;
@@ -50,9 +53,9 @@ std::optional<Introductions::Released> Introductions::release_first(Claim&& is_d
   }
   if (first == nullptr) return std::nullopt;
   first->id = 0;
-  const Held& held = held_[static_cast<std::size_t>(first - slots_.data())];
-  return Released{.packet = Bytes(held.packet).first(held.size),
-                  .is_answered = held.request.is_answered};
+  const Packet& packet = packets_[static_cast<std::size_t>(first - slots_.data())];
+  return Released{.packet = Bytes(packet).first(first->size),
+                  .is_answered = first->request.is_answered};
 }
 
 std::optional<Introductions::Released> Introductions::settle(std::uint32_t id) {

@@ -71,8 +71,11 @@ inline constexpr std::size_t kMaxHeldOctets = 2048;
 inline constexpr std::size_t kMaxNamedTrials = 256;
 /// Flows that wait for a person's answer. More at once is a scan.
 inline constexpr std::size_t kMaxAsked = 128;
-/// Packets that wait until the process that sent them is known (learn). What has no room passes.
+/// Packets that wait until the process that sent them is known. What has no room passes.
 inline constexpr std::size_t kMaxIntroductions = 64;
+/// Flows that wait so for the sake of a log: each about a millisecond, which a program that opens
+/// hundreds a second should not pay for a name.
+inline constexpr std::uint32_t kIntroductionsPerSecond = 50;
 /// ICMP echo identifiers in use.
 inline constexpr std::size_t kMaxEchoFlows = 256;
 /// Reassembly (RFC 8200 section 4.5, RFC 1122 section 3.3.2; FragmentSmack is why they are small).

@@ -50,6 +50,13 @@ struct NameSettings {
   Quic quic = Quic::kReject;
 };
 
+/// Which flows begin only when the supervisor has looked their process up (flow/introductions.h).
+enum class Introduces : std::uint8_t {
+  kNone,
+  kSome,  // while flows are reported, up to kIntroductionsPerSecond
+  kAll,
+};
+
 struct TranslatorConfig {
   MacAddress guest_mac{0x02, 0x00, 0x00, 0x00, 0x00, 0x02};
   MacAddress gateway_mac{0x02, 0x00, 0x00, 0x00, 0x00, 0x01};
@@ -64,8 +71,8 @@ struct TranslatorConfig {
   std::vector<Endpoint> upstreams;  // DNS servers that the host uses, in order
   std::vector<DnsName> search;      // domains with which the guest completes names
   bool reports_flows = false;       // flows as well as denials go to the supervisor
-  bool introduces_flows = false;    // and wait until it has looked their process up
-  bool shares_bulk_out = false;     // relays are for bulk streams, not for their descriptors only
+  Introduces introduces = Introduces::kNone;
+  bool shares_bulk_out = false;  // relays are for bulk streams, not for their descriptors only
 };
 
 }  // namespace cordon

@@ -74,7 +74,7 @@ class Events {
   virtual void flow(const FlowReport& report) = 0;
   /// A flow would begin. True where the supervisor will call back (Translator::on_introduced) once
   /// it has looked the process up; the flow then waits for that, or for kIntroduction. Only where
-  /// TranslatorConfig::introduces_flows says so.
+  /// TranslatorConfig::introduces says so.
   virtual bool introduced(std::uint32_t id, const Request& request) = 0;
   /// A name was answered with addresses for the first time, or with what there is of records of a
   /// type; those are told again now and then.

@@ -691,6 +691,16 @@ class Learned(NamedTest, Controlled):
             udp = servers.UdpServer(here.ext, address, PORT)
             cls.addClassCleanup(udp.close)
 
+    def test_processes_that_live_for_a_moment_are_named_in_a_log_too(self):
+        source = (f"import socket, os\nfor _ in range(20): socket.create_connection(('{SERVER4}', {PORT})).close()\n"
+                  "os._exit(0)")
+        log = SCRATCH / "tmp/short.log"
+        log.unlink(missing_ok=True)
+        self.verb("run", "--log", str(log), *PUBLIC, "--", world.PYTHON, "-c", source)
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        opened = [event.get("program", "nobody")[:7] for event in events if event["event"] == "flow_opened"]
+        self.assertEqual(opened, 20 * ["python3"])
+
     def test_processes_that_live_for_a_moment_are_named(self):
         """Each connects, or sends, once and has gone; what it is called is the name of its own file."""
         bin_ = SCRATCH / "tmp/moments"

@@ -8,7 +8,7 @@ namespace cordon::world {
 namespace {
 
 constexpr const char* kServer = "198.51.100.17:80";
-const WorldOptions kLearning{.introduces_flows = true};
+const WorldOptions kLearning{.introduces = Introduces::kAll};
 
 TEST(Introduction, ASynWaitsUntilItsProcessIsKnown) {
   World world(kLearning);
@@ -44,6 +44,39 @@ TEST(Introduction, IsNotMadeWhereNobodyLearns) {
   EXPECT_TRUE(world.events.introductions.empty());
 }
 
+TEST(Introduction, ForALogIsMadeOfFiftyFlowsASecond) {
+  World world({.introduces = Introduces::kSome});
+  std::uint16_t port = 30000;
+  const auto opens = [&](int count) {
+    for (int i = 0; i < count; ++i) world.guest_sends(Syn().to(kServer).from_port(port++));
+  };
+  opens(60);
+  EXPECT_EQ(world.events.introductions.size(), kIntroductionsPerSecond);
+  EXPECT_EQ(world.host.dialled.size(), 60 - kIntroductionsPerSecond) << "the others do not wait";
+  const auto all = world.events.introductions;
+  for (const auto& [id, request] : all) world.supervisor_knows(id);
+  EXPECT_EQ(world.host.dialled.size(), 60U);
+  world.advance(100ms);
+  opens(10);
+  EXPECT_EQ(world.events.introductions.size(), kIntroductionsPerSecond + 5);
+}
+
+TEST(Introduction, ForALogIsMadeWhileSomebodyReads) {
+  World world({.reports_flows = false, .introduces = Introduces::kSome});
+  world.guest_sends(Syn().to(kServer).from_port(1));
+  EXPECT_EQ(world.host.dialled.size(), 1U);
+  world.translator.set_reports_flows(true);
+  world.guest_sends(Syn().to(kServer).from_port(2));
+  EXPECT_EQ(world.host.dialled.size(), 1U);
+  ASSERT_EQ(world.events.introductions.size(), 1U);
+  // Who has gone meanwhile leaves nobody waiting.
+  world.translator.set_reports_flows(false);
+  world.guest_sends(Syn().to(kServer).from_port(3));
+  EXPECT_EQ(world.host.dialled.size(), 2U);
+  world.advance(kIntroduction);
+  EXPECT_EQ(world.host.dialled.size(), 3U);
+}
+
 TEST(Introduction, IsNotWaitedForWhereItCannotBeTold) {
   World world(kLearning);
   world.events.hears_introductions = false;
@@ -52,7 +85,7 @@ TEST(Introduction, IsNotWaitedForWhereItCannotBeTold) {
 }
 
 TEST(Introduction, IsNotMadeForWhatIsDenied) {
-  World world({.deny = {"198.51.100.17"}, .introduces_flows = true});
+  World world({.deny = {"198.51.100.17"}, .introduces = Introduces::kAll});
   world.guest_sends(Syn().to(kServer));
   world.expect_reset();
   EXPECT_TRUE(world.events.introductions.empty());
@@ -87,7 +120,7 @@ TEST(Introduction, WhatHasNoRoomPassesAtOnce) {
 }
 
 TEST(Introduction, AFlowByNameIsIntroducedBeforeItsNameIsLookedUp) {
-  WorldOptions options{.allow = {"ok.example"}, .introduces_flows = true};
+  WorldOptions options{.allow = {"ok.example"}, .introduces = Introduces::kAll};
   Naming world(options);
   world.zone["ok.example"] = {"198.51.100.17"};
   const auto address = world.looks_up("ok.example", 443);
@@ -101,8 +134,9 @@ TEST(Introduction, AFlowByNameIsIntroducedBeforeItsNameIsLookedUp) {
 }
 
 TEST(Introduction, AFlowThatAPersonHasAllowedIsIntroducedThen) {
-  World world(
-      {.default_action = DefaultAction::kDeny, .mode = PolicyMode::kAsk, .introduces_flows = true});
+  World world({.default_action = DefaultAction::kDeny,
+               .mode = PolicyMode::kAsk,
+               .introduces = Introduces::kAll});
   world.guest_sends(Syn().to(kServer));
   EXPECT_TRUE(world.events.introductions.empty());
   ASSERT_EQ(world.events.questions.size(), 1U);

@@ -57,7 +57,7 @@ TranslatorConfig make_config(const WorldOptions& options) {
     config.search.push_back(DnsName::parse(text).value());
   }
   config.reports_flows = options.reports_flows;
-  config.introduces_flows = options.introduces_flows;
+  config.introduces = options.introduces;
   config.shares_bulk_out = options.relayed_streams > 0 && options.shares_bulk_out;
   return config;
 }

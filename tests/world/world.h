@@ -36,7 +36,7 @@ struct WorldOptions {
   std::uint16_t mtu = 1500;
   bool has_udp_trains = true;
   bool reports_flows = true;
-  bool introduces_flows = false;
+  Introduces introduces = Introduces::kNone;
   bool holds_refusals = false;               // the supervisor calls back about denials
   std::vector<std::uint16_t> published_tcp;  // ports of the guest
   std::vector<std::uint16_t> published_udp;

@@ -94,6 +94,14 @@ TEST(PlanSandbox, AsksForFlowsOnlyWhereSomebodyReadsThem) {
   EXPECT_TRUE(plan_of({"--log", "x"}).translator.reports_flows);
 }
 
+TEST(PlanSandbox, LetsFlowsWaitForTheirProcessOnlyForWhoeverReadsOfIt) {
+  // Nobody reads yet, but `cordon events` may come.
+  EXPECT_EQ(plan_of({}).translator.introduces, Introduces::kSome);
+  EXPECT_EQ(plan_of({"--log", "x"}).translator.introduces, Introduces::kSome);
+  EXPECT_EQ(plan_of({"-v", "--log", "x"}).translator.introduces, Introduces::kSome);
+  EXPECT_EQ(plan_of({"-v"}).translator.introduces, Introduces::kNone);
+}
+
 TEST(PlanSandbox, HandsThePolicyOver) {
   const SandboxPlan plan =
       plan_of({"--allow", "198.51.100.7:443", "--class", "public=198.51.100.0/24"});
