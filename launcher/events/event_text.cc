@@ -112,16 +112,6 @@ std::string question_remedy(const Denial& denial, const std::string& by_name) {
   return by_name;
 }
 
-// Where only a rule for the name would help, and there can be none.
-std::string hopeless_text(const Denial& denial) {
-  const Reason reason = denial.verdict.reason;
-  const bool is_about_name = reason == Reason::kDefault || reason == Reason::kType ||
-                             denial.verdict.fault == FlightFault::kOtherName;
-  if (!is_about_name || denial.request.name == nullptr || denial.request.is_host_door) return {};
-  const std::string why = why_no_rule(*denial.request.name);
-  return why.empty() ? why : fmt::format("; no rule can be for it: {}", why);
-}
-
 std::string by_text(const std::optional<GuestProcess>& process) {
   if (!process) return {};
   return fmt::format(" by pid {} ({})", process->pid, escape_text(process->program));
@@ -189,6 +179,15 @@ std::string rule_text(const Verdict& verdict, const Policy& policy) {
   }
   return rule->origin.starts_with("--") ? fmt::format("{}={}", rule->origin, rule->text)
                                         : rule->origin;
+}
+
+std::string hopeless_text(const Request& request, const Verdict& verdict) {
+  const bool is_about_name = verdict.reason == Reason::kDefault ||
+                             verdict.reason == Reason::kType ||
+                             verdict.fault == FlightFault::kOtherName;
+  if (!is_about_name || request.name == nullptr || request.is_host_door) return {};
+  const std::string why = why_no_rule(*request.name);
+  return why.empty() ? why : fmt::format("; no rule can be for it: {}", why);
 }
 
 std::string rule_remedy(const Request& request, const Verdict& verdict, const Policy& policy) {
@@ -294,7 +293,8 @@ std::string denial_text(const Denial& denial, const Policy& policy,
   text += fmt::format(" id={}", denial.id) + by_text(process);
   if (fault != FlightFault::kNone) text += fmt::format("; its first flight {}", describe(fault));
   const std::string remedy = remedy_text(denial, policy);
-  return text + (remedy.empty() ? hopeless_text(denial) : fmt::format("; to allow it: {}", remedy));
+  return text + (remedy.empty() ? hopeless_text(request, denial.verdict)
+                                : fmt::format("; to allow it: {}", remedy));
 }
 
 std::string flow_text(const FlowReport& report) {

@@ -47,6 +47,9 @@ namespace cordon {
 /// Policy::remedy(), where the command line takes it: it refuses rules for public suffixes.
 [[nodiscard]] std::string rule_remedy(const Request& request, const Verdict& verdict,
                                       const Policy& policy);
+/// Where only a rule for the name would help and there can be none: "; no rule can be for it: ...",
+/// and why; else empty.
+[[nodiscard]] std::string hopeless_text(const Request& request, const Verdict& verdict);
 /// The options that would allow it, or the limit that is to be raised and where it stands; empty
 /// where nothing would.
 [[nodiscard]] std::string remedy_text(const Denial& denial, const Policy& policy);

@@ -134,7 +134,7 @@ std::string outcome(const Request& request, const Verdict& verdict, const Policy
   const std::string remedy = rule_remedy(request, verdict, policy);
   const std::string_view report =
       policy.mode() == PolicyMode::kReport ? " (but let through: the mode is report)" : "";
-  return remedy.empty() ? fmt::format("denied{}", report)
+  return remedy.empty() ? fmt::format("denied{}{}", report, hopeless_text(request, verdict))
                         : fmt::format("denied{}; to allow it: {}", report, remedy);
 }
 

@@ -246,8 +246,13 @@ void TcpFlows::write_answer(Answer& answer, const Flow& flow, FlightFault fault,
     // and not every name can have a rule.
     const bool is_helped =
         is_allowed || (verdict.reason != Reason::kRule && may_have_rule(*denied.request.name));
-    const auto text = fmt::format_to_n(remedy.data(), remedy.size(), "{} {}",
-                                       is_allowed ? "connect to" : "--allow", refusal.named);
+    const std::uint16_t port = denied.request.dialled.port;
+    const bool has_port = !is_allowed && !PortSet::web().contains(port);
+    const auto text =
+        has_port
+            ? fmt::format_to_n(remedy.data(), remedy.size(), "--allow {}:{}", refusal.named, port)
+            : fmt::format_to_n(remedy.data(), remedy.size(), "{} {}",
+                               is_allowed ? "connect to" : "--allow", refusal.named);
     if (is_helped) refusal.remedy = {remedy.data(), std::min(text.size, remedy.size())};
   }
   answer.size = static_cast<std::uint16_t>(

@@ -34,6 +34,23 @@ TEST(FirstFlightOfHttp, NamesNoRemedyButTheNameWhereThatIsAllowedAlready) {
   EXPECT_EQ(flight.guest_heard().find("--allow"), std::string::npos);
 }
 
+TEST(FirstFlightOfHttp, NamesARemedyThatHelpsAtItsPortOrNone) {
+  WorldOptions with = options();
+  with.allow.emplace_back("ok.example:8080");
+  Flight elsewhere(with, 8080);
+  elsewhere.guest_says(request("evil.example"));
+  EXPECT_NE(elsewhere.guest_heard().find("to allow it: --allow evil.example:8080\n"),
+            std::string::npos)
+      << elsewhere.guest_heard();
+  // Names that no rule can be for.
+  for (const char* host : {"com", "1.2.3.4", "localhost", "a.localhost", "host.cordon.internal"}) {
+    Flight flight(options(), 80);
+    flight.guest_says(request(host));
+    EXPECT_TRUE(flight.guest_heard().starts_with("HTTP/1.1 403")) << host;
+    EXPECT_EQ(flight.guest_heard().find("to allow it"), std::string::npos) << flight.guest_heard();
+  }
+}
+
 TEST(FirstFlightOfHttp, NamesTheRuleThatDeniesWhomItNamesAndNoRemedyAgainstIt) {
   WorldOptions with = options();
   with.deny = {"evil.example"};
