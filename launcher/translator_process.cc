@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 #include <sys/resource.h>
-#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -28,7 +27,22 @@
 namespace cordon {
 namespace {
 
+// A relay's stack is shallow; the usual 8 MiB would count where address space is limited.
 constexpr std::size_t kRelayStack = std::size_t{256} * 1024;
+
+// A thread that nobody waits for; `stack`: its octets, 0 for the usual ones.
+Status start_thread(const char* what, void* (*body)(void*), void* argument, std::size_t stack = 0) {
+  pthread_attr_t attributes;
+  int error = ::pthread_attr_init(&attributes);
+  if (error != 0) return errno_error(error, what);
+  if (stack != 0) (void)::pthread_attr_setstacksize(&attributes, stack);
+  (void)::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t thread{};
+  error = ::pthread_create(&thread, &attributes, body, argument);
+  (void)::pthread_attr_destroy(&attributes);
+  if (error != 0) return errno_error(error, what);
+  return {};
+}
 
 GuestNetworkPlan network_plan(const TranslatorConfig& config) {
   const auto length = [](const LinkFamily& family) { return family.subnet.length(); };
@@ -52,12 +66,21 @@ struct Meeting {
   Result<GuestSide> side = plain_error("not built");
 };
 
+// What the guest side works with, for as long as the process lives.
+struct GuestSideStart {
+  const TranslatorIsolationPlan& isolation;
+  const GuestNetworkPlan& network;
+  GuestSocketPool& pool;
+  Meeting& meeting;
+};
+
 // The body of thread `guest side`.
-void live_guest_side(const TranslatorIsolationPlan& isolation, const GuestNetworkPlan& network,
-                     GuestSocketPool& pool, Meeting& meeting) {
-  Result<GuestSide> side = build_guest_side(isolation, network);
+void* live_guest_side(void* argument) {
+  const GuestSideStart& start = *static_cast<const GuestSideStart*>(argument);
+  Meeting& meeting = start.meeting;
+  Result<GuestSide> side = build_guest_side(start.isolation, start.network);
   if (side) {
-    if (Status restricted = restrict_guest_side(isolation); !restricted) {
+    if (Status restricted = restrict_guest_side(start.isolation); !restricted) {
       side = std::unexpected(std::move(restricted).error());
     }
   }
@@ -65,10 +88,11 @@ void live_guest_side(const TranslatorIsolationPlan& isolation, const GuestNetwor
   Steering steering = is_built ? std::move(side->network.steering) : Steering();
   meeting.side = std::move(side);
   meeting.built.release();
-  if (!is_built) return;
+  if (!is_built) return nullptr;
   meeting.sealed.acquire();
   // Where it cannot be put back the guest's streams stall, and the notice has said why.
-  pool.serve([&steering] { (void)steering.install(); });
+  start.pool.serve([&steering] { (void)steering.install(); });
+  return nullptr;
 }
 
 // What the child is born with, made by the supervisor.
@@ -134,23 +158,14 @@ void* live_relay(void* argument) {
 }
 
 Status start_relays(const TranslatorIsolationPlan& isolation, Relaying& relaying) {
-  pthread_attr_t attributes;
-  if (const int error = ::pthread_attr_init(&attributes); error != 0) {
-    return errno_error(error, "start a relay");
-  }
-  // A relay's stack is shallow; the usual 8 MiB would count where address space is limited.
-  (void)::pthread_attr_setstacksize(&attributes, kRelayStack);
-  (void)::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   const std::vector<std::unique_ptr<RelayThread>>& relays = relaying.relays.threads;
   const std::span<RelayStart> starts = std::span(relaying.starts).first(relays.size());
   for (std::size_t i = 0; i < relays.size(); ++i) {
     starts[i].isolation = &isolation;
     starts[i].relay = relays[i].get();
-    pthread_t thread{};
-    const int error = ::pthread_create(&thread, &attributes, live_relay, &starts[i]);
-    if (error != 0) return errno_error(error, "start a relay (each is a thread)");
+    CORDON_TRY_STATUS(
+        start_thread("start a relay (a thread)", live_relay, &starts[i], kRelayStack));
   }
-  (void)::pthread_attr_destroy(&attributes);
   for (RelayStart& start : starts) {
     start.ready.acquire();
     CORDON_TRY_STATUS(std::move(start.outcome));
@@ -167,7 +182,9 @@ Result<int> live(SandboxPlan& plan, Birth& birth, Relaying& relaying) {
              GuestSocketPool::open(!plan.published.empty()));
   Meeting meeting;
   const GuestNetworkPlan network = network_plan(plan.translator);
-  std::thread([&] { live_guest_side(isolation, network, *pool, meeting); }).detach();
+  GuestSideStart start{
+      .isolation = isolation, .network = network, .pool = *pool, .meeting = meeting};
+  CORDON_TRY_STATUS(start_thread("start the guest side (a thread)", live_guest_side, &start));
   meeting.built.acquire();
   CORDON_TRY(GuestSide side, std::move(meeting.side));
   CORDON_TRY_STATUS(tell_network(birth, side));
