@@ -13,7 +13,7 @@ inline constexpr std::size_t kMaxFlows = 32768;
 /// socket.
 inline constexpr std::size_t kReservedDescriptors = 128;
 /// Octets of both ways together by which a stream counts as bulk, and may go to a relay: what is
-/// shorter ends before the handing over (some fifteen system calls) has paid.
+/// shorter ends before the handing over (some twenty system calls) has paid.
 inline constexpr std::uint64_t kBulkStream = std::uint64_t{1024} * 1024;
 /// Streams that one relay has at one time; the others stay where they are.
 inline constexpr std::size_t kMaxRelayedStreams = 16384;
