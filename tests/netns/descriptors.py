@@ -10,7 +10,7 @@ import subprocess
 import world
 from world import PUBLIC, PYTHON, SERVER4, NetworkTest, stop, wait_until
 
-PORT = 9601
+PORT = 9601  # and the next ones
 
 # Echoes whatever it hears, on as many processes and ports as there are descriptors for.
 ECHO = """
@@ -111,9 +111,12 @@ for line in orders:
         right = sum(bool(events & (select.POLLERR | select.POLLHUP | select.POLLRDHUP))
                     for _, events in poll.poll(0))
     elif line == "new\\n":
-        with socket.create_connection((address, port + mine % servers), timeout=5) as one:
-            one.sendall(b"new")
-            right = hears(one, b"new")
+        try:
+            with socket.create_connection((address, port + mine % servers), timeout=5) as one:
+                one.sendall(b"new")
+                right = hears(one, b"new")
+        except OSError:
+            pass
     print(int(right), file=reports, flush=True)
 """
 
@@ -121,7 +124,7 @@ for line in orders:
 class Held:
     """A guest that holds connections."""
 
-    def __init__(self, test, count, limit, processes=2, options=PUBLIC):
+    def __init__(self, test, count, limit, processes=4, options=PUBLIC):
         self.program = test.world.start([PYTHON, "-c", HOLD, SERVER4, str(PORT), str(processes), str(count),
                                          str(test.servers)], options, before=["prlimit", f"--nofile={limit}"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -137,7 +140,7 @@ class Held:
     def _number(self):
         line = self.program.stdout.readline()
         if not line:
-            stop(self.program)
+            self.program.terminate()
             raise AssertionError(self.program.stderr.read())
         return int(line)
 
@@ -152,7 +155,7 @@ class Held:
 
 
 class Many(NetworkTest):
-    servers = 2  # processes, each with a port
+    servers = 4  # processes, each with a port and a table of its own
 
     @classmethod
     def setUpClass(cls):
@@ -164,7 +167,7 @@ class Many(NetworkTest):
             cls.echo.stdout.readline()
 
     def test_a_low_soft_limit_is_raised(self):
-        with Held(self, 1200, limit="1024:16384") as held:
+        with Held(self, 1200, limit="1024:") as held:
             self.assertEqual(held.connected, 1200)
             self.assertEqual(held.ask("speak"), 1200)
 
@@ -174,7 +177,7 @@ class Many(NetworkTest):
             self.assertEqual(held.connected, 1400)
             for _ in range(3):
                 self.assertEqual(held.ask("speak"), 1400)
-            self.assertEqual(held.ask("new"), 2)
+            self.assertEqual(held.ask("new"), 4)
             self.assertEqual(held.ask("over"), 0)
 
     def test_the_last_place_is_the_last(self):
@@ -186,17 +189,18 @@ class Many(NetworkTest):
             self.assertEqual(held.ask("speak"), held.connected)
 
     def test_thirty_thousand_connections_at_a_hard_limit_of_twenty_thousand(self):
-        """Where the machine's own limit is lower, as many as `cordon doctor` says."""
+        """Where the machine's own limit is lower, nearly as many as `cordon doctor` says."""
         limit = min(20000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         said = subprocess.run(["prlimit", f"--nofile={limit}", self.world.program, "doctor"], capture_output=True,
                               text=True, timeout=20, check=False).stdout
-        count = min(30000, int(re.search(r"(\d+) TCP connections at once", said)[1]) // 2 * 2)
+        most = int(re.search(r"(\d+) TCP connections at once", said)[1])
+        count = min(30000, (most - 40) // 4 * 4)
         if limit == 20000:
             self.assertEqual(count, 30000)
         with Held(self, count, limit=f"{limit}:{limit}") as held:
             self.assertEqual(held.connected, count)
             self.assertEqual(held.ask("speak"), count)
-            self.assertEqual(held.ask("new"), 2)
+            self.assertEqual(held.ask("new"), 4)
             self.assertEqual(held.ask("over"), 0)
 
     def test_all_end_when_the_sandbox_does(self):
