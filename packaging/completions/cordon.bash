@@ -116,21 +116,35 @@ _cordon_audit() {
   fi
 }
 
-# The verbs that speak to a sandbox that runs: its ID, then for allow and deny a destination.
+# The verbs that speak to a sandbox that runs: its ID, then for allow and deny a destination, or with --undo one that was
+# added.
 _cordon_sandbox() {
+  local verb=${COMP_WORDS[1]} at id='' added=''
   _cordon_value "${COMP_WORDS[COMP_CWORD - 1]}" && return
+  for ((at = 2; at < COMP_CWORD; ++at)); do
+    case ${COMP_WORDS[at]} in
+      --for) ((++at)) ;;
+      --undo) added=yes ;;
+      -*) ;;
+      *) id=${id:-${COMP_WORDS[at]}} ;;
+    esac
+  done
   if [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
-    case ${COMP_WORDS[1]} in
+    case $verb in
       allow | deny) _cordon_offer '--for --undo --help' ;;
       flows | ps) _cordon_offer '--json --help' ;;
       *) _cordon_offer '--help' ;;
     esac
-  elif [[ ${COMP_WORDS[1]} == ps ]]; then
+  elif [[ $verb == ps ]]; then
     return
-  elif ((COMP_CWORD == 2)); then
+  elif [[ -z $id ]]; then
     _cordon_offer "$(cordon ps 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)"
-  elif [[ ${COMP_WORDS[1]} == allow || ${COMP_WORDS[1]} == deny ]]; then
-    _cordon_value --allow
+  elif [[ $verb == allow || $verb == deny ]]; then
+    if [[ $added ]]; then
+      _cordon_offer "$(cordon "$verb" "$id" 2>/dev/null | sed -n "s/^$verb \\([^ ]*\\) .*/\\1/p")"
+    else
+      _cordon_value --allow
+    fi
   fi
 }
 
