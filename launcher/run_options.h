@@ -42,6 +42,7 @@ struct RunOptions {
   bool trusts_folder = false;             // --trust: ./cordon.toml counts
   std::optional<PolicyMode> mode;         // --mode, --ask, --report
   NameSettings names;                     // --dns-mode, and of the files [dns] and [tls]
+  bool opens_public = false;              // learn: the default is allow-public, whoever states one
   bool is_offline = false;
   std::vector<PublishSpec> publish;
   std::uint16_t mtu = 1500;

@@ -186,6 +186,7 @@ class PolicyMerger {
   }
 
   [[nodiscard]] DefaultAction default_for(const PolicyInput& policy) const {
+    if (given_.opens_public) return DefaultAction::kAllowPublic;
     if (merged_.default_action) return merged_.default_action->value;
     const bool grants = std::ranges::any_of(
         policy.rules, [](const Rule& rule) { return rule.action != Action::kDeny; });

@@ -143,7 +143,7 @@ Result<CommandLine> parse_learn(std::span<const std::string> arguments) {
   options.run = *std::move(run_options);
   if (!paths.empty()) options.path = paths.back();
   // What the run may reach is everything public, and what --allow opens on top.
-  options.run.policy.default_action = DefaultAction::kAllowPublic;
+  options.run.opens_public = true;
   // Every name gets an address of its own, so that each flow is known by its name.
   options.run.names.mode = NameSettings::Mode::kMap;
   return perform([options] { return learn(options); });

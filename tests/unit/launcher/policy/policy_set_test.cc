@@ -124,6 +124,20 @@ TEST_F(PolicySetTest, TheDefaultIsTheStrictestThatIsStated) {
   }
 }
 
+TEST_F(PolicySetTest, LearningOpensWhatIsPublicWhateverElseIsAllowedOrStated) {
+  const std::string file = write("closed.toml", "default = \"deny\"\nallow = [\"a.example\"]\n");
+  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
+           {}, {"--allow", "10.1.2.3"}, {"--policy", file}, {"--deny", "b.example"}}) {
+    words.emplace_back("x");
+    auto options = read_run_options("learn", words);
+    ASSERT_TRUE(options && *options);
+    (*options)->opens_public = true;
+    const auto set = read_policy_set(**options, folders_);
+    ASSERT_TRUE(set);
+    EXPECT_EQ(set->options.policy.default_action, DefaultAction::kAllowPublic);
+  }
+}
+
 TEST_F(PolicySetTest, AnOptionBeatsAFile) {
   const std::string file =
       write("f.toml",
