@@ -1,7 +1,6 @@
 #include "sandbox/guest_syscalls.h"
 
 #include <array>
-#include <asm/unistd.h>
 #include <cerrno>
 #include <cstdint>
 #include <linux/netlink.h>
@@ -20,28 +19,32 @@ namespace {
 // Kernel interfaces that no program needs to use the network, and that have been ways out.
 constexpr std::array kRefused{
     // kernel log, accounting, quotas, swap, reboot, clock: not an ordinary user's business
-    __NR_syslog, __NR_uselib, __NR_acct, __NR_quotactl, __NR_quotactl_fd, __NR_swapon, __NR_swapoff,
-    __NR_reboot, __NR_settimeofday, __NR_clock_settime, __NR_clock_adjtime, __NR_adjtimex,
-    __NR_kexec_load, __NR_kexec_file_load, __NR_init_module, __NR_finit_module, __NR_delete_module,
+    SCMP_SYS(syslog), SCMP_SYS(uselib), SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(quotactl_fd),
+    SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(reboot), SCMP_SYS(settimeofday),
+    SCMP_SYS(clock_settime), SCMP_SYS(clock_adjtime), SCMP_SYS(adjtimex), SCMP_SYS(kexec_load),
+    SCMP_SYS(kexec_file_load), SCMP_SYS(init_module), SCMP_SYS(finit_module),
+    SCMP_SYS(delete_module),
     // keyrings are not namespaced by what we make
-    __NR_add_key, __NR_keyctl, __NR_request_key,
+    SCMP_SYS(add_key), SCMP_SYS(keyctl), SCMP_SYS(request_key),
     // memory placement, modify_ldt: flatpak's list
-    __NR_move_pages, __NR_mbind, __NR_get_mempolicy, __NR_set_mempolicy, __NR_migrate_pages,
-    __NR_modify_ldt,
+    SCMP_SYS(move_pages), SCMP_SYS(mbind), SCMP_SYS(get_mempolicy), SCMP_SYS(set_mempolicy),
+    SCMP_SYS(migrate_pages), SCMP_SYS(modify_ldt),
     // large attack surface
-    __NR_bpf, __NR_perf_event_open, __NR_userfaultfd, __NR_io_uring_setup, __NR_io_uring_enter,
-    __NR_io_uring_register, __NR_fanotify_init, __NR_open_by_handle_at,
+    SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
+    SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(fanotify_init),
+    SCMP_SYS(open_by_handle_at),
     // other processes' memory and descriptors
-    __NR_process_vm_readv, __NR_process_vm_writev, __NR_pidfd_getfd};
+    SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(pidfd_getfd)};
 
-constexpr std::array kRefusedUnlessNested{__NR_unshare, __NR_setns,      __NR_mount,
-                                          __NR_umount2, __NR_pivot_root, __NR_chroot};
+constexpr std::array kRefusedUnlessNested{SCMP_SYS(unshare),    SCMP_SYS(setns),
+                                          SCMP_SYS(mount),      SCMP_SYS(umount2),
+                                          SCMP_SYS(pivot_root), SCMP_SYS(chroot)};
 
 // The new mount API and clone3, whose flags a filter cannot see: programs fall back to the old
 // calls.
-constexpr std::array kUnknownUnlessNested{__NR_open_tree,    __NR_move_mount, __NR_fsopen,
-                                          __NR_fsconfig,     __NR_fsmount,    __NR_fspick,
-                                          __NR_mount_setattr};
+constexpr std::array kUnknownUnlessNested{
+    SCMP_SYS(open_tree), SCMP_SYS(move_mount), SCMP_SYS(fsopen),       SCMP_SYS(fsconfig),
+    SCMP_SYS(fsmount),   SCMP_SYS(fspick),     SCMP_SYS(mount_setattr)};
 
 constexpr std::array<std::uint64_t, 7> kNamespaceFlags{CLONE_NEWUSER,  CLONE_NEWNS,  CLONE_NEWPID,
                                                        CLONE_NEWNET,   CLONE_NEWIPC, CLONE_NEWUTS,
@@ -66,10 +69,10 @@ Status refuse_all(SeccompFilter& filter, const Numbers& numbers, int code) {
 Status refuse_namespaces(SeccompFilter& filter) {
   CORDON_TRY_STATUS(refuse_all(filter, kRefusedUnlessNested, EPERM));
   CORDON_TRY_STATUS(refuse_all(filter, kUnknownUnlessNested, ENOSYS));
-  CORDON_TRY_STATUS(filter.add(FilterAction::refuse(ENOSYS), __NR_clone3));
+  CORDON_TRY_STATUS(filter.add(FilterAction::refuse(ENOSYS), SCMP_SYS(clone3)));
   for (const std::uint64_t flag : kNamespaceFlags) {
     const std::array rules{ArgumentRule{0, flag, flag}};
-    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), __NR_clone, rules));
+    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), SCMP_SYS(clone), rules));
   }
   return {};
 }
@@ -79,7 +82,7 @@ Status refuse_namespaces(SeccompFilter& filter) {
 Status refuse_typing(SeccompFilter& filter) {
   for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX}}) {
     const std::array rules{ArgumentRule{1, kIntArgument, request}};
-    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), __NR_ioctl, rules));
+    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), SCMP_SYS(ioctl), rules));
   }
   return {};
 }
@@ -88,8 +91,8 @@ Status refuse_families(SeccompFilter& filter) {
   for (int family = 0; family < kFamilyCeiling; ++family) {
     if (is_permitted_family(family)) continue;
     const std::array rules{ArgumentRule{0, kIntArgument, static_cast<std::uint64_t>(family)}};
-    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socket, rules));
-    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socketpair, rules));
+    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), SCMP_SYS(socket), rules));
+    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), SCMP_SYS(socketpair), rules));
   }
   // Of netlink only routing and socket diagnosis (ss, netstat): both show the guest its own network
   // namespace and change nothing without a capability there.
@@ -97,7 +100,7 @@ Status refuse_families(SeccompFilter& filter) {
     if (protocol == NETLINK_SOCK_DIAG) continue;
     const std::array rules{ArgumentRule{0, kIntArgument, AF_NETLINK},
                            ArgumentRule{2, kIntArgument, static_cast<std::uint64_t>(protocol)}};
-    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), __NR_socket, rules));
+    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EAFNOSUPPORT), SCMP_SYS(socket), rules));
   }
   return {};
 }
@@ -108,7 +111,7 @@ Status refuse_personalities(SeccompFilter& filter) {
     const std::uint64_t flag = std::uint64_t{1} << bit;
     // Bit 31 tells the question from the others.
     const std::array rules{ArgumentRule{0, flag | 0x80000000, flag}};
-    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), __NR_personality, rules));
+    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), SCMP_SYS(personality), rules));
   }
   return {};
 }
@@ -120,7 +123,7 @@ Status seal_guest(const GuestFilterPlan& plan) {
   CORDON_TRY_STATUS(refuse_all(filter, kRefused, EPERM));
   if (!plan.may_nest) CORDON_TRY_STATUS(refuse_namespaces(filter));
   if (!plan.may_ptrace) {
-    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), __NR_ptrace));
+    CORDON_TRY_STATUS(filter.add(FilterAction::refuse(EPERM), SCMP_SYS(ptrace)));
   }
   CORDON_TRY_STATUS(refuse_typing(filter));
   CORDON_TRY_STATUS(refuse_families(filter));

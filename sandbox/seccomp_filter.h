@@ -31,7 +31,8 @@ class SeccompFilter {
   /// `otherwise` is for calls that no rule names; a call of a foreign architecture kills.
   [[nodiscard]] static Result<SeccompFilter> create(FilterAction otherwise);
 
-  /// What is equal to the filter's own default is left out.
+  /// `number` as SCMP_SYS() has it: a call that this architecture lacks is left out, and so is what
+  /// is equal to the filter's own default.
   [[nodiscard]] Status add(FilterAction action, int number,
                            std::span<const ArgumentRule> rules = {});
 

@@ -1,7 +1,6 @@
 #include "sandbox/translator_syscalls.h"
 
 #include <array>
-#include <asm/unistd.h>
 #include <cstddef>
 #include <fcntl.h>
 #include <linux/errqueue.h>
@@ -13,6 +12,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <seccomp.h>
 
 #include "sandbox/seccomp_filter.h"
 
@@ -34,7 +35,7 @@ constexpr PermittedCall with_rule(int number, const char* name, const char* reas
 constexpr PermittedCall make_socket(std::uint64_t domain, std::uint64_t type,
                                     std::uint64_t protocol, const char* reason) {
   return {
-      .number = __NR_socket,
+      .number = SCMP_SYS(socket),
       .name = "socket",
       .reason = reason,
       .rule_count = 3,
@@ -42,7 +43,7 @@ constexpr PermittedCall make_socket(std::uint64_t domain, std::uint64_t type,
 }
 
 constexpr PermittedCall set_option(std::uint64_t level, std::uint64_t option, const char* reason) {
-  return {.number = __NR_setsockopt,
+  return {.number = SCMP_SYS(setsockopt),
           .name = "setsockopt",
           .reason = reason,
           .rule_count = 2,
@@ -50,7 +51,7 @@ constexpr PermittedCall set_option(std::uint64_t level, std::uint64_t option, co
 }
 
 constexpr PermittedCall get_option(std::uint64_t level, std::uint64_t option, const char* reason) {
-  return {.number = __NR_getsockopt,
+  return {.number = SCMP_SYS(getsockopt),
           .name = "getsockopt",
           .reason = reason,
           .rule_count = 2,
@@ -63,25 +64,26 @@ constexpr std::uint64_t kUdpGro = 104;
 
 constexpr PermittedCall kPermittedCalls[] = {
     // The event loop.
-    call(__NR_epoll_wait, "epoll_wait", "the one place that waits"),
-    call(__NR_epoll_pwait, "epoll_pwait", "what some C libraries make of epoll_wait"),
-    call(__NR_epoll_ctl, "epoll_ctl", "a new socket is watched"),
-    call(__NR_clock_gettime, "clock_gettime", "the clock of one turn, where the vDSO has none"),
+    call(SCMP_SYS(epoll_wait), "epoll_wait", "the one place that waits"),
+    call(SCMP_SYS(epoll_pwait), "epoll_pwait", "what some C libraries make of epoll_wait"),
+    call(SCMP_SYS(epoll_ctl), "epoll_ctl", "a new socket is watched"),
+    call(SCMP_SYS(clock_gettime), "clock_gettime",
+         "the clock of one turn, where the vDSO has none"),
 
     // Octets.
-    call(__NR_read, "read", "tap, eventfd, pool pipes"),
-    call(__NR_readv, "readv", "tap, header and frame apart"),
-    call(__NR_write, "write", "tap, eventfd, pool pipes"),
-    call(__NR_writev, "writev", "tap, header and frame apart"),
-    call(__NR_recvfrom, "recvfrom", "sockets, control channel"),
-    call(__NR_recvmsg, "recvmsg", "error queues, source addresses"),
-    call(__NR_recvmmsg, "recvmmsg", "datagrams, as many as wait"),
-    call(__NR_sendto, "sendto", "sockets, control channel, FIB questions"),
-    call(__NR_sendmsg, "sendmsg", "datagrams with a source address or a segment size"),
-    call(__NR_splice, "splice", "streams from socket to socket"),
-    call(__NR_pipe2, "pipe2", "what splice goes through"),
-    with_rule(__NR_fcntl, "fcntl", "the size of that pipe", {1, kIntArgument, F_SETPIPE_SZ}),
-    call(__NR_close, "close", "a flow has ended"),
+    call(SCMP_SYS(read), "read", "tap, eventfd, pool pipes"),
+    call(SCMP_SYS(readv), "readv", "tap, header and frame apart"),
+    call(SCMP_SYS(write), "write", "tap, eventfd, pool pipes"),
+    call(SCMP_SYS(writev), "writev", "tap, header and frame apart"),
+    call(SCMP_SYS(recvfrom), "recvfrom", "sockets, control channel"),
+    call(SCMP_SYS(recvmsg), "recvmsg", "error queues, source addresses"),
+    call(SCMP_SYS(recvmmsg), "recvmmsg", "datagrams, as many as wait"),
+    call(SCMP_SYS(sendto), "sendto", "sockets, control channel, FIB questions"),
+    call(SCMP_SYS(sendmsg), "sendmsg", "datagrams with a source address or a segment size"),
+    call(SCMP_SYS(splice), "splice", "streams from socket to socket"),
+    call(SCMP_SYS(pipe2), "pipe2", "what splice goes through"),
+    with_rule(SCMP_SYS(fcntl), "fcntl", "the size of that pipe", {1, kIntArgument, F_SETPIPE_SZ}),
+    call(SCMP_SYS(close), "close", "a flow has ended"),
 
     // Sockets: INET and INET6 only, streams, datagrams, pings. Never raw, never unix.
     make_socket(AF_INET, SOCK_STREAM, 0, "TCP"),
@@ -94,14 +96,14 @@ constexpr PermittedCall kPermittedCalls[] = {
     make_socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP, "UDP"),
     make_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP, "ping"),
     make_socket(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, "ping"),
-    call(__NR_bind, "bind",
+    call(SCMP_SYS(bind), "bind",
          "remote address of an adopted socket, client address of an inbound one"),
-    call(__NR_connect, "connect", "dialling; adoption"),
-    with_rule(__NR_accept4, "accept4", "published ports",
+    call(SCMP_SYS(connect), "connect", "dialling; adoption"),
+    with_rule(SCMP_SYS(accept4), "accept4", "published ports",
               {3, kIntArgument, SOCK_NONBLOCK | SOCK_CLOEXEC}),
-    call(__NR_shutdown, "shutdown", "one half of a stream has ended"),
-    call(__NR_getsockname, "getsockname", "the local address of a dialled socket"),
-    call(__NR_getpeername, "getpeername", "the peer of an accepted one"),
+    call(SCMP_SYS(shutdown), "shutdown", "one half of a stream has ended"),
+    call(SCMP_SYS(getsockname), "getsockname", "the local address of a dialled socket"),
+    call(SCMP_SYS(getpeername), "getpeername", "the peer of an accepted one"),
 
     set_option(SOL_SOCKET, SO_LINGER, "an abrupt end reads as a reset"),
     set_option(SOL_SOCKET, SO_RCVBUF, "streams of high bandwidth"),
@@ -128,30 +130,31 @@ constexpr PermittedCall kPermittedCalls[] = {
     get_option(SOL_SOCKET, SO_ERROR, "what came of a connect"),
 
     // Memory, without a page that could be executed.
-    with_rule(__NR_mmap, "mmap", "allocation", {2, PROT_EXEC, 0}),
-    with_rule(__NR_mprotect, "mprotect", "allocation", {2, PROT_EXEC, 0}),
-    call(__NR_mremap, "mremap", "allocation"),
-    call(__NR_munmap, "munmap", "allocation"),
-    call(__NR_madvise, "madvise", "allocation"),
-    call(__NR_brk, "brk", "allocation"),
-    call(__NR_getrandom, "getrandom", "initial sequence numbers, ports"),
+    with_rule(SCMP_SYS(mmap), "mmap", "allocation", {2, PROT_EXEC, 0}),
+    with_rule(SCMP_SYS(mprotect), "mprotect", "allocation", {2, PROT_EXEC, 0}),
+    call(SCMP_SYS(mremap), "mremap", "allocation"),
+    call(SCMP_SYS(munmap), "munmap", "allocation"),
+    call(SCMP_SYS(madvise), "madvise", "allocation"),
+    call(SCMP_SYS(brk), "brk", "allocation"),
+    call(SCMP_SYS(getrandom), "getrandom", "initial sequence numbers, ports"),
 
     // Two threads, their end, and what the kernel needs to go on after a signal.
-    with_rule(__NR_futex, "futex", "one thread waits for the other",
+    with_rule(SCMP_SYS(futex), "futex", "one thread waits for the other",
               {1, kFutexOperation, 0 /* FUTEX_WAIT */}),
-    with_rule(__NR_futex, "futex", "one thread wakes the other",
+    with_rule(SCMP_SYS(futex), "futex", "one thread wakes the other",
               {1, kFutexOperation, 1 /* FUTEX_WAKE */}),
-    with_rule(__NR_futex, "futex", "one thread waits for the other",
+    with_rule(SCMP_SYS(futex), "futex", "one thread waits for the other",
               {1, kFutexOperation, 9 /* FUTEX_WAIT_BITSET */}),
-    call(__NR_sched_yield, "sched_yield", "the C++ library, before a thread waits in earnest"),
-    call(__NR_rt_sigreturn, "rt_sigreturn", "back from a handler"),
-    call(__NR_rt_sigprocmask, "rt_sigprocmask", "the C library, around a thread's end and abort"),
-    call(__NR_restart_syscall, "restart_syscall", "the kernel, after SIGSTOP and SIGCONT"),
-    call(__NR_gettid, "gettid", "the C library, before abort"),
-    call(__NR_getpid, "getpid", "the C library, before abort"),
-    with_rule(__NR_tgkill, "tgkill", "abort", {2, kIntArgument, SIGABRT}),
-    call(__NR_exit, "exit", "the guest side's end"),
-    call(__NR_exit_group, "exit_group", "the end"),
+    call(SCMP_SYS(sched_yield), "sched_yield", "the C++ library, before a thread waits in earnest"),
+    call(SCMP_SYS(rt_sigreturn), "rt_sigreturn", "back from a handler"),
+    call(SCMP_SYS(rt_sigprocmask), "rt_sigprocmask",
+         "the C library, around a thread's end and abort"),
+    call(SCMP_SYS(restart_syscall), "restart_syscall", "the kernel, after SIGSTOP and SIGCONT"),
+    call(SCMP_SYS(gettid), "gettid", "the C library, before abort"),
+    call(SCMP_SYS(getpid), "getpid", "the C library, before abort"),
+    with_rule(SCMP_SYS(tgkill), "tgkill", "abort", {2, kIntArgument, SIGABRT}),
+    call(SCMP_SYS(exit), "exit", "the guest side's end"),
+    call(SCMP_SYS(exit_group), "exit_group", "the end"),
 };
 
 }  // namespace

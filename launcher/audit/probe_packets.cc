@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstring>
 #include <linux/if_ether.h>
-#include <linux/vm_sockets.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
@@ -13,6 +12,9 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+// Of some versions it needs the socket headers before it.
+#include <linux/vm_sockets.h>
 
 #include <fmt/format.h>
 

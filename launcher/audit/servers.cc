@@ -4,11 +4,13 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+// Of some versions it needs the socket headers before it.
+#include <linux/vm_sockets.h>
 
 #include <fmt/format.h>
 
