@@ -82,7 +82,7 @@ class SystemCalls(unittest.TestCase):
         problems = [f"{test}: {text}" for test, text in outcome.failures + outcome.errors]
         self.assertEqual("\n".join(problems), "")
         self.assertGreater(outcome.testsRun, 40)
-        permitted = set(re.findall(r"__NR_(\w+)", TABLE.read_text()))
+        permitted = set(re.findall(r"SCMP_SYS\((\w+)\)", TABLE.read_text()))
         self.assertGreater(len(permitted), 30)
         self.assertEqual(set(TracedGuest.seen) - permitted, set())
         # The trace is one of work, not of an idle process.
