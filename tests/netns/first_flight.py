@@ -304,15 +304,19 @@ class Budgets(NamedTest):
         return self.words("/usr/bin/python3", "-c", begin + script).strip()
 
     def test_limit_of_a_stream_names_the_program(self):
+        def send_when_asked(client):
+            client.recv(1)  # so that the limit is met behind the guest's connect(), however slow that is
+            servers.source(1 << 20)(client)
+
         self.server(8004, servers.hash_all)
-        self.server(8005, servers.source(1 << 20))
+        self.server(8005, send_when_asked)
         self.server(8006)
         reset = "try:\n  {}\nexcept (ConnectionError, TimeoutError) as error: print(type(error).__name__)"
         sent = self.meet("tcp", 8004, reset.format("s.sendall(bytes(60_000)); s.recv(1); print('passed')"))
         self.assertEqual(sent, "ConnectionResetError")
         self.assert_named("tcp", 8004, "up")
         count = "while data := s.recv(65536): size += len(data)"
-        self.assertEqual(self.meet("tcp", 8005, f"size = 0\n{reset.format(count)}\nprint(size)").split(),
+        self.assertEqual(self.meet("tcp", 8005, f"size = s.send(b'x') - 1\n{reset.format(count)}\nprint(size)").split(),
                          ["ConnectionResetError", "50000"])
         self.assert_named("tcp", 8005, "down")
         # Whoever comes when it is used up is refused, and named as well.
