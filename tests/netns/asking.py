@@ -147,7 +147,7 @@ class Asked(Controlled):
                 with Guest(self.world, [*options, "--name", "always"]) as guest:
                     self.answerer("always", "always")
                     self.assertTrue(self.is_open(guest, SERVER4))
-                    self.assertIn(said, guest.said())
+                    wait_until(lambda: said in guest.said(), f"{said} to be told: {guest.said()}")
             self.assertEqual(preset.read_text(), before)
             self.assertIn(f'"{SERVER4}:{PORT}"', mine.read_text())
         finally:
