@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/world/many_streams.h"
 #include "tests/world/world.h"
 
 namespace cordon::world {
@@ -197,14 +198,7 @@ TEST(ScarceDescriptors, HoldThirtyThousandStreamsOfWhichOneTableHasEight) {
                .max_held_flows = 8192,
                .relayed_streams = kMaxFlows,
                .shares_bulk_out = false});
-  for (int i = 0; i < 30000; ++i) {
-    const std::string server = "198.51.100." + std::to_string(1 + i / 150) + ":80";
-    world.guest_sends(Syn().to(server).from_port(static_cast<std::uint16_t>(1024 + i % 150)));
-    world.dial_succeeds();
-    world.tap.frames.clear();
-    world.advance(100us);
-  }
-  EXPECT_EQ(world.translator.flows(), 30000U);
+  connect_thirty_thousand(world);
   EXPECT_GE(world.relays.living, 30000U - 8192U);
   EXPECT_EQ(world.drops(Drop::kFlowLimit), 0U);
   // Both kinds end when the policy no longer has them.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "netstack/flow/limits.h"
+#include "tests/world/many_streams.h"
 #include "tests/world/world.h"
 
 namespace cordon::world {
@@ -157,14 +158,7 @@ TEST(TcpTableFull, ADialOlderThanHalfASecondGoesFirst) {
 
 TEST(TcpTable, HoldsThirtyThousandStreamsAndOpensTheNextOne) {
   World world({.reports_flows = false, .max_tcp_flows = kMaxFlows});
-  for (int i = 0; i < 30000; ++i) {
-    const std::string server = "198.51.100." + std::to_string(1 + i / 150) + ":80";
-    world.guest_sends(Syn().to(server).from_port(static_cast<std::uint16_t>(1024 + i % 150)));
-    world.dial_succeeds();
-    world.tap.frames.clear();
-    world.advance(100us);
-  }
-  EXPECT_EQ(world.translator.flows(), 30000U);
+  connect_thirty_thousand(world);
   EXPECT_EQ(world.flow_sockets(), 60000U);
   world.advance(10s);
   world.guest_connects("198.51.100.250:80", 40000);
