@@ -2,9 +2,9 @@
 //
 //   what has turned bulk (kBulkStream), where there are processors to share it out to, so that
 //   short exchanges pay nothing
-//   what has rested longest, as soon as a new flow would not find descriptors: the limit is one of
-//   each relay's table, too (flow/descriptor_share.h). A stream is with its relay from then on,
-//   whatever it says, so a flow that comes and goes pays for no more than one other
+//   what has rested longest, before descriptors for new flows run out: their limit is one of a
+//   table, and each relay has its own (flow/descriptor_share.h). A stream is with its relay from
+//   then on, whatever it says, so a flow that comes and goes pays for no more than one other
 //
 // and only if
 //
